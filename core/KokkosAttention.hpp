@@ -1,0 +1,12 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HPP
+#define KOKKOSATTENTION_HPP
+
+#include <KokkosAttention_Forward.hpp>
+#include <KokkosAttention_Functors.hpp>
+#include <KokkosAttention_Options.hpp>
+#include <KokkosAttention_Types.hpp>
+
+#endif

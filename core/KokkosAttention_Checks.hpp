@@ -1,0 +1,144 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_CHECKS_HPP
+#define KOKKOSATTENTION_CHECKS_HPP
+
+#include <KokkosAttention_Concepts.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <climits>
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+/// \file
+/// Checks of a call's arguments, made before anything is launched, in release builds too.
+
+namespace KokkosAttention::Impl {
+
+/// Reports wrong arguments of one public function by std::invalid_argument; the message names the function, the
+/// argument, what was expected and what was found.
+class ArgumentChecker {
+  std::string_view m_function;
+
+ public:
+  explicit constexpr ArgumentChecker(std::string_view function) : m_function(function) {}
+
+  template <class Expected, class Found>
+  void require(bool condition, std::string_view argument, Expected const& expected, Found const& found) const {
+    if (condition) return;
+    std::ostringstream message;
+    message << "KokkosAttention::" << m_function << ": " << argument << ": expected " << expected << ", found "
+            << found;
+    throw std::invalid_argument(message.str());
+  }
+
+  template <class View>
+  void extent(View const& view, std::string_view argument, int dimension, std::size_t expected,
+              std::string_view meaning) const {
+    std::size_t const found = view.extent(dimension);
+    if (found == expected) return;
+    std::ostringstream wanted;
+    wanted << "extent(" << dimension << ") = " << expected << " (" << meaning << ")";
+    require(false, argument, wanted.str(), found);
+  }
+
+  template <class View>
+  void broadcast_extent(View const& view, std::string_view argument, int dimension, std::size_t expected,
+                        std::string_view meaning) const {
+    if (view.extent(dimension) == 1) return;
+    extent(view, argument, dimension, expected, std::string(meaning) + ", or 1 to broadcast");
+  }
+
+  template <class ExecutionSpace, class View>
+  void accessible(View const&, std::string_view argument) const {
+    require(Kokkos::SpaceAccessibility<ExecutionSpace, typename View::memory_space>::accessible, argument,
+            std::string("a View accessible from ") + ExecutionSpace::name(),
+            std::string("one in ") + View::memory_space::name());
+  }
+};
+
+inline std::string shape(std::initializer_list<std::size_t> extents) {
+  std::ostringstream text;
+  text << "(";
+  for (char const* separator = ""; std::size_t const extent : extents) {
+    text << separator << extent;
+    separator = ", ";
+  }
+  text << ")";
+  return text.str();
+}
+
+template <class ExecutionSpace, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out>
+void check_tensors(ArgumentChecker const& check, Q const& q, K const& k, V const& v, Out const& out) {
+  check.template accessible<ExecutionSpace>(q, "q");
+  check.template accessible<ExecutionSpace>(k, "k");
+  check.template accessible<ExecutionSpace>(v, "v");
+  check.template accessible<ExecutionSpace>(out, "out");
+
+  for (int d : {0, 1, 3})
+    check.require(q.extent(d) <= INT_MAX, "q", "batch, heads and head_dim below 2^31", q.extent(d));
+  check.require(v.extent(3) <= INT_MAX, "v", "value_dim below 2^31", v.extent(3));
+  check.require(q.extent(3) > 0, "q", "head_dim of at least 1", 0);
+  check.require(v.extent(3) > 0, "v", "value_dim of at least 1", 0);
+
+  check.extent(k, "k", 0, q.extent(0), "batch of q");
+  check.extent(k, "k", 3, q.extent(3), "head_dim of q");
+  check.require(k.extent(1) > 0 ? q.extent(1) % k.extent(1) == 0 : q.extent(1) == 0, "k",
+                "a number of heads that divides the " + std::to_string(q.extent(1)) + " heads of q", k.extent(1));
+  check.extent(v, "v", 0, q.extent(0), "batch of q");
+  check.extent(v, "v", 1, k.extent(1), "heads of k");
+  check.extent(v, "v", 2, k.extent(2), "k_len, extent(2) of k");
+  check.extent(out, "out", 0, q.extent(0), "batch of q");
+  check.extent(out, "out", 1, q.extent(1), "heads of q");
+  check.extent(out, "out", 2, q.extent(2), "q_len, extent(2) of q");
+  check.extent(out, "out", 3, v.extent(3), "value_dim, extent(3) of v");
+}
+
+template <class ExecutionSpace, AttentionView Q, class Lse>
+void check_lse(ArgumentChecker const& check, Q const& q, Lse const& lse) {
+  check.template accessible<ExecutionSpace>(lse, "lse");
+  check.extent(lse, "lse", 0, q.extent(0), "batch of q");
+  check.extent(lse, "lse", 1, q.extent(1), "heads of q");
+  check.extent(lse, "lse", 2, q.extent(2), "q_len, extent(2) of q");
+}
+
+template <AttentionView Q, AttentionView K, class View>
+void check_broadcast(ArgumentChecker const& check, Q const& q, K const& k, View const& view, std::string_view name) {
+  if (view.data() == nullptr) return;
+  check.broadcast_extent(view, name, 0, q.extent(0), "batch of q");
+  check.broadcast_extent(view, name, 1, q.extent(1), "heads of q");
+  check.broadcast_extent(view, name, 2, q.extent(2), "q_len, extent(2) of q");
+  check.broadcast_extent(view, name, 3, k.extent(2), "k_len, extent(2) of k");
+}
+
+template <AttentionView Q, AttentionView K>
+void check_options(ArgumentChecker const& check, Q const& q, K const& k, options_t<Q> const& options,
+                   std::size_t workspace_bytes) {
+  check.require(std::isfinite(options.scale), "options.scale", "a finite number, 0 for 1 / sqrt(head_dim)",
+                options.scale);
+  check.require(std::isfinite(options.softcap) && options.softcap >= 0, "options.softcap",
+                "a finite number of at least 0", options.softcap);
+  check.require(options.window.left >= -1, "options.window.left", "-1 (unbounded) or a number of keys",
+                options.window.left);
+  check.require(options.window.right >= -1, "options.window.right", "-1 (unbounded) or a number of keys",
+                options.window.right);
+  check_broadcast(check, q, k, options.mask, "options.mask");
+  check_broadcast(check, q, k, options.bias, "options.bias");
+  if (options.alibi_slopes.data() != nullptr)
+    check.extent(options.alibi_slopes, "options.alibi_slopes", 0, q.extent(1), "heads of q");
+  if (options.workspace.data() != nullptr) {
+    check.require(options.workspace.extent(0) >= workspace_bytes, "options.workspace",
+                  "at least " + std::to_string(workspace_bytes) + " bytes", options.workspace.extent(0));
+    check.require(reinterpret_cast<std::uintptr_t>(options.workspace.data()) % 256 == 0, "options.workspace",
+                  "an address aligned to 256 bytes", static_cast<void const*>(options.workspace.data()));
+  }
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif

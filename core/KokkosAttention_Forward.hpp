@@ -1,0 +1,120 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_FORWARD_HPP
+#define KOKKOSATTENTION_FORWARD_HPP
+
+#include <KokkosAttention_Checks.hpp>
+#include <KokkosAttention_Concepts.hpp>
+#include <KokkosAttention_Modifiers.hpp>
+#include <KokkosAttention_Options.hpp>
+#include <KokkosAttention_PortableInstances.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The forward pass: out = softmax(scale q k^T) v and its variations.
+
+namespace KokkosAttention {
+namespace Impl {
+
+struct NoLse {};
+
+template <AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse>
+auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, Lse const& lse, double scale) {
+  using ScalarType   = typename Q::non_const_value_type;
+  using Accumulation = accumulation_t<ScalarType>;
+  ForwardArguments<ScalarType> arguments{};
+  arguments.q   = make_tensor<ScalarType const>(q);
+  arguments.k   = make_tensor<ScalarType const>(k);
+  arguments.v   = make_tensor<ScalarType const>(v);
+  arguments.out = make_tensor<ScalarType>(out);
+  if constexpr (!std::is_same_v<Lse, NoLse>) arguments.lse = make_tensor<Accumulation>(lse);
+  arguments.batch     = static_cast<int>(q.extent(0));
+  arguments.q_heads   = static_cast<int>(q.extent(1));
+  arguments.kv_heads  = static_cast<int>(k.extent(1));
+  arguments.q_len     = static_cast<index_t>(q.extent(2));
+  arguments.k_len     = static_cast<index_t>(k.extent(2));
+  arguments.head_dim  = static_cast<int>(q.extent(3));
+  arguments.value_dim = static_cast<int>(v.extent(3));
+  arguments.scale     = static_cast<Accumulation>(scale != 0. ? scale : 1. / std::sqrt(double(q.extent(3))));
+  return arguments;
+}
+
+template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
+          class... Functors>
+void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+             options_t<Q> const& options, Functors const&... functors) {
+  using ScalarType = typename Q::non_const_value_type;
+  static_assert(same_scalar<Q, K> && same_scalar<Q, V> && same_scalar<Q, Out>,
+                "KokkosAttention::forward: q, k, v and out must have the same scalar type");
+  static_assert(is_writable<Out>, "KokkosAttention::forward: out must not be const");
+  static_assert((UserFunctor<Functors, accumulation_t<ScalarType>> && ...),
+                "KokkosAttention::forward: what follows the options must be score functions, "
+                "score(score, batch, head, query, key), or masks, bool(batch, head, query, key)");
+
+  ArgumentChecker const check("forward");
+  check_tensors<Space>(check, q, k, v, out);
+  if constexpr (!std::is_same_v<Lse, NoLse>) {
+    static_assert(is_lse_view<Q, Lse>,
+                  "KokkosAttention::forward: lse must be a writable View of rank 3 in the accumulation type");
+    check_lse<Space>(check, q, lse);
+  }
+  check_options(check, q, k, options, 0);
+
+  auto const arguments = make_forward_arguments(q, k, v, out, lse, options.scale);
+  portable_forward(space, arguments, make_scores(arguments, options, functors...),
+                   make_mask(arguments, options, functors...));
+}
+
+}  // namespace Impl
+
+/// Exact attention: out = softmax(scale q k^T) v for every batch entry and head, without storing the scores.
+///
+/// Enqueues on `space` and returns; allocates nothing. A query with no key to attend gives 0 and an LSE of -inf.
+/// Lengths of 0 are allowed. Every element of out and lse is written.
+///
+/// Algorithm: online softmax over tiles of keys (Dao, FlashAttention-2, arXiv:2307.08691).
+/// \param space execution-space instance
+/// \param q queries (B, Hq, Lq, D)
+/// \param k keys (B, Hkv, Lk, D); Hkv divides Hq: query head h reads key-value head h / (Hq / Hkv)
+/// \param v values (B, Hkv, Lk, Dv)
+/// \param out output (B, Hq, Lq, Dv), written
+/// \param options see Options
+/// \param functors score functions and masks of the user's, see KokkosAttention_Functors.hpp; score functions are
+///        applied in the order given, after those of the options
+/// \throws std::invalid_argument for extents that do not agree, options out of range, or a View that `space` cannot
+///         access; nothing is written then. Rank and type are checked at compile time.
+template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
+void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& out, options_t<Q> const& options = {},
+             Functors const&... functors) {
+  Impl::forward(space, q, k, v, out, Impl::NoLse{}, options, functors...);
+}
+
+/// As above, and stores the log-sum-exp of each query's scores, natural logarithm, for backward passes and merges.
+/// \param lse (B, Hq, Lq) in the accumulation type, written
+template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
+          class... Functors>
+requires Kokkos::is_view_v<Lse>
+void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+             options_t<Q> const& options = {}, Functors const&... functors) {
+  Impl::forward(space, q, k, v, out, lse, options, functors...);
+}
+
+/// As above, on the default instance of q's execution space.
+template <AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
+void forward(Q const& q, K const& k, V const& v, Out const& out, options_t<Q> const& options = {},
+             Functors const&... functors) {
+  forward(typename Q::execution_space(), q, k, v, out, options, functors...);
+}
+
+template <AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse, class... Functors>
+requires Kokkos::is_view_v<Lse>
+void forward(Q const& q, K const& k, V const& v, Out const& out, Lse const& lse, options_t<Q> const& options = {},
+             Functors const&... functors) {
+  forward(typename Q::execution_space(), q, k, v, out, lse, options, functors...);
+}
+
+}  // namespace KokkosAttention
+
+#endif

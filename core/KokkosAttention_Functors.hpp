@@ -1,0 +1,87 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_FUNCTORS_HPP
+#define KOKKOSATTENTION_FUNCTORS_HPP
+
+#include <KokkosAttention_Types.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <concepts>
+
+/// \file
+/// The two concepts by which attention is modified: score functions and masks. The library's own options are written
+/// as such; a user's functors are given after the options and compiled into the kernel.
+///
+/// A score function maps the score of one (query, key) pair to a new score:
+/// \code
+/// struct Decay {
+///   float rate;
+///   KOKKOS_FUNCTION float operator()(float score, int b, int h, KokkosAttention::index_t i,
+///                                    KokkosAttention::index_t j) const {
+///     return score - rate * float(i > j ? i - j : j - i);
+///   }
+/// };
+/// \endcode
+/// It is called with the accumulation type (double for double, else float), the batch index, the query head, and the
+/// positions of query and key, only for pairs that exist.
+///
+/// A mask answers for one pair whether the query may attend to the key. It may also answer for a whole tile, so that
+/// tiles without a pair cost nothing and full ones run without a test, and may bound the keys that a range of queries
+/// can see:
+/// \code
+/// struct Prefix {  // the first n keys for every query
+///   KokkosAttention::index_t n;
+///   KOKKOS_FUNCTION bool operator()(int, int, index_t, index_t j) const { return j < n; }
+///   KOKKOS_FUNCTION Coverage coverage(Tile const& t) const {
+///     return t.key_begin >= n ? Coverage::none : t.key_end <= n ? Coverage::all : Coverage::some;
+///   }
+///   KOKKOS_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {0, n}; }
+/// };
+/// \endcode
+
+namespace KokkosAttention {
+
+/// How many of a tile's (query, key) pairs a mask lets through.
+enum class Coverage { none, some, all };
+
+/// A tile of scores: queries [query_begin, query_end) by keys [key_begin, key_end) of one batch entry and query head.
+struct Tile {
+  int batch;
+  int head;
+  index_t query_begin, query_end;
+  index_t key_begin, key_end;
+};
+
+/// Keys [begin, end).
+struct KeyRange {
+  index_t begin = 0;
+  index_t end   = Kokkos::Experimental::finite_max_v<index_t>;
+};
+
+template <class F, class Accumulation>
+concept ScoreFunction = requires(F const& f, Accumulation s, int b, int h, index_t i, index_t j) {
+  { f(s, b, h, i, j) } -> std::convertible_to<Accumulation>;
+};
+
+template <class M>
+concept Mask = requires(M const& m, int b, int h, index_t i, index_t j) {
+  { m(b, h, i, j) } -> std::convertible_to<bool>;
+};
+
+/// A mask that answers for tiles.
+template <class M>
+concept TileMask = Mask<M> && requires(M const& m, Tile const& tile) {
+  { m.coverage(tile) } -> std::same_as<Coverage>;
+};
+
+/// A mask that bounds the keys of a range of queries: the arguments are batch, head, first query, past the last query.
+template <class M>
+concept RangeMask = Mask<M> && requires(M const& m, int b, int h, index_t begin, index_t end) {
+  { m.key_range(b, h, begin, end) } -> std::same_as<KeyRange>;
+};
+
+}  // namespace KokkosAttention
+
+#endif

@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_OPTIONS_HPP
+#define KOKKOSATTENTION_OPTIONS_HPP
+
+#include <KokkosAttention_Types.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstddef>
+
+/// \file
+/// What a call may ask for beyond q, k and v.
+
+namespace KokkosAttention {
+
+/// Where the causal diagonal lies when q_len and k_len differ.
+enum class Alignment {
+  bottom_right,  ///< the last query sees every key: query i sees keys up to i + k_len - q_len
+  top_left       ///< the first query sees the first key only: query i sees keys up to i
+};
+
+/// A sliding window: how many keys before and after its diagonal a query sees; -1 means unbounded.
+struct Window {
+  index_t left  = -1;
+  index_t right = -1;
+};
+
+/// A strided, read-only View of rank 4 (batch, heads, q_len, k_len) in which an extent of 1 broadcasts.
+template <class T, class MemorySpace>
+using BroadcastView = Kokkos::View<T const****, Kokkos::LayoutStride, MemorySpace>;
+
+/// Options of attention, an aggregate for designated initialisers: `{.causal = true, .softcap = 30.}`.
+///
+/// The order of operations is: score = scale * q.k, softcap, + bias, + ALiBi, the user's score functions, masks
+/// (mask, causal, window, the user's), softmax, times v.
+///
+/// \tparam ScalarType type of q, k, v and of the bias
+/// \tparam MemorySpace where the Views live: that of q
+template <Scalar ScalarType, class MemorySpace>
+struct Options {
+  /// Factor on q.k; 0 means 1 / sqrt(head_dim).
+  double scale = 0.;
+  /// A query attends only to keys up to its causal diagonal, which `alignment` places.
+  bool causal         = false;
+  Alignment alignment = Alignment::bottom_right;
+  /// Keys that a query may attend to around its causal diagonal, whether `causal` is set or not.
+  Window window = {};
+  /// c > 0 bounds the scores smoothly: c * tanh(score / c) (Gemma 2, arXiv:2408.00118, eq. 1); 0 means none.
+  double softcap = 0.;
+  /// True: this query may attend to this key. Empty: every key.
+  BroadcastView<bool, MemorySpace> mask = {};
+  /// Added to the scaled (and capped) score. Empty: nothing.
+  BroadcastView<ScalarType, MemorySpace> bias = {};
+  /// One slope a query head (Hq): subtracts slope * |distance of the key from the query's causal diagonal|
+  /// (Press et al., arXiv:2108.12409). Empty: nothing.
+  Kokkos::View<accumulation_t<ScalarType> const*, Kokkos::LayoutStride, MemorySpace> alibi_slopes = {};
+  /// Memory for the call to use instead of allocating: at least `workspace_size(...)` bytes, aligned to 256.
+  Kokkos::View<std::byte*, MemorySpace> workspace = {};
+};
+
+}  // namespace KokkosAttention
+
+#endif

@@ -1,0 +1,143 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_PORTABLEENGINE_HPP
+#define KOKKOSATTENTION_PORTABLEENGINE_HPP
+
+#include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_PortableProduct.hpp>
+#include <KokkosAttention_PortableRows.hpp>
+#include <KokkosAttention_PortableTiles.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The tile operations of the portable engine: all tiles in team scratch in the accumulation type, plain team, thread
+/// and vector loops, every backend.
+
+namespace KokkosAttention::Impl {
+
+template <Scalar ScalarType, class Member>
+class PortableEngine {
+  using T                       = accumulation_t<ScalarType>;
+  using ExecutionSpace          = typename Member::execution_space;
+  using Block                   = RegisterBlock<T, runs_on_host<ExecutionSpace>>;
+  static constexpr bool on_host = runs_on_host<ExecutionSpace>;
+
+  Member const& m_member;
+  ForwardArguments<ScalarType> const& m_arguments;
+  PortableTile const& m_tile;
+  T *m_query, *m_key_value, *m_score, *m_output;
+  SoftmaxState<T>* m_state;
+
+ public:
+  KOKKOS_FUNCTION PortableEngine(Member const& member, ForwardArguments<ScalarType> const& arguments,
+                                 PortableTile const& tile)
+      : m_member(member), m_arguments(arguments), m_tile(tile) {
+    auto* const scratch =
+        static_cast<T*>(member.team_scratch(tile.scratch_level).get_shmem_aligned(tile.scratch_bytes, 64));
+    m_query     = scratch;
+    m_key_value = scratch + tile.key_value_offset;
+    m_score     = scratch + tile.score_offset;
+    m_output    = scratch + tile.output_offset;
+    m_state     = reinterpret_cast<SoftmaxState<T>*>(scratch + tile.state_offset);
+  }
+
+  KOKKOS_FUNCTION void begin(Tile const& tile) const {
+    int const queries = count(tile.query_begin, tile.query_end);
+    load(
+        m_arguments.q, tile.batch, tile.head, tile.query_begin, queries, block_rows(queries), m_arguments.head_dim,
+        m_arguments.head_dim, [this](int i, int d) { return i * m_tile.query_stride + d; }, m_query);
+    Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, block_rows(queries) * m_tile.value_stride),
+                         [&](int i) { m_output[i] = 0; });
+    Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, queries), [&](int i) { m_state[i] = SoftmaxState<T>(); });
+    m_member.team_barrier();
+  }
+
+  KOKKOS_FUNCTION void load_keys(Tile const& tile) const {
+    int const keys = count(tile.key_begin, tile.key_end);
+    load(
+        m_arguments.k, tile.batch, m_arguments.kv_head(tile.head), tile.key_begin, keys, m_tile.keys,
+        m_arguments.head_dim, m_arguments.head_dim, [this](int j, int d) { return d * m_tile.key_stride + j; },
+        m_key_value);
+    m_member.team_barrier();
+  }
+
+  KOKKOS_FUNCTION void load_values(Tile const& tile) const {
+    int const keys = count(tile.key_begin, tile.key_end);
+    load(
+        m_arguments.v, tile.batch, m_arguments.kv_head(tile.head), tile.key_begin, keys, keys, m_arguments.value_dim,
+        m_tile.padded_value_dim, [this](int j, int d) { return j * m_tile.value_stride + d; }, m_key_value);
+  }
+
+  KOKKOS_FUNCTION void multiply_query_key(Tile const& tile) const {
+    T const scale = m_arguments.scale;
+    multiply_tiles<Block>(m_member, block_rows(count(tile.query_begin, tile.query_end)), m_tile.keys,
+                          m_arguments.head_dim, LeftOperand<T>{m_query, m_tile.query_stride, 1},
+                          RightOperand<T>{m_key_value, m_tile.key_stride}, [&](int i) {
+                            T* const row = m_score + i * m_tile.score_stride;
+                            return [row, scale](int j, T sum) { row[j] = scale * sum; };
+                          });
+    m_member.team_barrier();
+  }
+
+  template <class F>
+  KOKKOS_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, count(tile.query_begin, tile.query_end)), [&](int i) {
+      PortableRow<T, Member> row(m_member, m_score + i * m_tile.score_stride, count(tile.key_begin, tile.key_end),
+                                 m_tile.keys, tile.query_begin + i, tile.key_begin, m_state + i);
+      f(row);
+    });
+    m_member.team_barrier();
+  }
+
+  KOKKOS_FUNCTION void accumulate_output(Tile const& tile) const {
+    int const keys = count(tile.key_begin, tile.key_end);
+    multiply_tiles<Block>(m_member, block_rows(count(tile.query_begin, tile.query_end)), m_tile.padded_value_dim, keys,
+                          LeftOperand<T>{m_score, m_tile.score_stride, 1},
+                          RightOperand<T>{m_key_value, m_tile.value_stride}, [&](int i) {
+                            T* const row    = m_output + i * m_tile.value_stride;
+                            T const rescale = m_state[i].rescale;
+                            return [row, rescale](int d, T sum) { row[d] = rescale * row[d] + sum; };
+                          });
+    m_member.team_barrier();
+  }
+
+  KOKKOS_FUNCTION void finish(Tile const& tile) const {
+    int const value_dim = m_arguments.value_dim;
+    auto const& out     = m_arguments.out;
+    auto const& lse     = m_arguments.lse;
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, count(tile.query_begin, tile.query_end)), [&](int i) {
+      index_t const query   = tile.query_begin + i;
+      T const normalisation = m_state[i].normalisation();
+      Kokkos::parallel_for(Kokkos::ThreadVectorRange(m_member, value_dim), [&](int d) {
+        out(tile.batch, tile.head, query, d) =
+            static_cast<ScalarType>(normalisation * m_output[i * m_tile.value_stride + d]);
+      });
+      if (lse.data != nullptr)
+        Kokkos::single(Kokkos::PerThread(m_member), [&] { lse(tile.batch, tile.head, query, 0) = m_state[i].lse(); });
+    });
+  }
+
+ private:
+  KOKKOS_FUNCTION static int count(index_t begin, index_t end) { return static_cast<int>(end - begin); }
+  KOKKOS_FUNCTION static int block_rows(int rows) { return round_up(rows, Block::rows); }
+
+  /// Converts rows [first, first + rows) of a matrix into scratch; zeros up to padded_rows and padded_columns.
+  template <class Place>
+  KOKKOS_FUNCTION void load(Tensor<ScalarType const> const& tensor, int b, int h, index_t first, int rows,
+                            int padded_rows, int columns, int padded_columns, Place const& place, T* scratch) const {
+    ScalarType const* const source = tensor.matrix(b, h) + first * tensor.stride[2];
+    index_t const row_stride = tensor.stride[2], column_stride = tensor.stride[3];
+    Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, padded_rows), [&](int i) {
+      Kokkos::parallel_for(Kokkos::ThreadVectorRange(m_member, padded_columns), [&](int d) {
+        scratch[place(i, d)] =
+            i < rows && d < columns ? static_cast<T>(source[i * row_stride + d * column_stride]) : T(0);
+      });
+    });
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif

@@ -1,0 +1,88 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_FORWARDLOOP_HPP
+#define KOKKOSATTENTION_FORWARDLOOP_HPP
+
+#include <KokkosAttention_Masks.hpp>
+#include <KokkosAttention_Scores.hpp>
+#include <KokkosAttention_Softmax.hpp>
+#include <KokkosAttention_Tensor.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The forward pass of one query tile, the same in every engine (Dao, FlashAttention-2, arXiv:2307.08691,
+/// algorithm 1).
+///
+/// An engine owns where tiles and scores live, the two products, rows and their reductions, and loads and stores:
+///
+///     engine.begin(tile)             loads the queries, clears output and softmax state
+///     engine.load_keys(tile)         brings a tile of keys in
+///     engine.multiply_query_key(t)   scores = scale * Q K^T; -inf beyond the tile's keys
+///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.query(), row.transform(f(j, score)),
+///                                    row.maximum(), row.exponentiate(shift), row.state(), row.set_state(state)
+///     engine.load_values(tile)       brings the tile of values in
+///     engine.accumulate_output(t)    output = rescale * output + scores V
+///     engine.finish(tile)            stores output / sum and the LSE
+///
+/// It knows nothing of masks and score functions, and they nothing of hardware.
+
+namespace KokkosAttention::Impl {
+
+/// A call's arrays and sizes in the form in which kernels take them.
+template <Scalar ScalarType>
+struct ForwardArguments {
+  using Accumulation = accumulation_t<ScalarType>;
+
+  Tensor<ScalarType const> q, k, v;
+  Tensor<ScalarType> out;
+  Tensor<Accumulation> lse;  // (B, Hq, Lq); no data: not wanted
+  int batch, q_heads, kv_heads;
+  index_t q_len, k_len;
+  int head_dim, value_dim;
+  Accumulation scale;
+
+  /// The key-value head that a query head reads (grouped-query attention, Ainslie et al., arXiv:2305.13245).
+  KOKKOS_FUNCTION int kv_head(int q_head) const { return q_head / (q_heads / kv_heads); }
+};
+
+template <class Row, class M>
+KOKKOS_FUNCTION void apply_mask(Row& row, M const& mask, int b, int h) {
+  using T         = typename Row::value_type;
+  index_t const i = row.query();
+  row.transform([&](index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
+}
+
+/// \param tile batch, head and queries of the league member; its keys are ignored
+/// \param k_len number of keys
+/// \param tile_keys keys a tile
+template <class Engine, class Scores, Mask M>
+KOKKOS_FUNCTION void forward_query_tile(Engine const& engine, Scores const& scores, M const& mask, Tile tile,
+                                        index_t k_len, index_t tile_keys) {
+  engine.begin(tile);
+  KeyRange const range = key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
+  index_t const end    = Kokkos::min(range.end, k_len);
+  // Tiles begin at multiples of their size, whatever the mask: the order of sums does not depend on it.
+  for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
+    tile.key_begin             = begin;
+    tile.key_end               = Kokkos::min(begin + tile_keys, k_len);
+    Coverage const tile_covers = coverage(mask, tile);
+    if (tile_covers == Coverage::none) continue;
+
+    engine.load_keys(tile);
+    engine.multiply_query_key(tile);
+    engine.load_values(tile);
+    engine.for_each_row(tile, [&](auto& row) {
+      scores.apply(row, tile.batch, tile.head);
+      if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
+      update_softmax(row);
+    });
+    engine.accumulate_output(tile);
+  }
+  engine.finish(tile);
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif

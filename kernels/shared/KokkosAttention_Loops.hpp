@@ -1,0 +1,35 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_LOOPS_HPP
+#define KOKKOSATTENTION_LOOPS_HPP
+
+/// \file
+/// How compilers are told what becomes of a short loop.
+///
+/// KOKKOSATTENTION_UNROLL: write the loop out, so that arrays indexed by its counter live in registers.
+/// KOKKOSATTENTION_LANES: on hosts the iterations become the lanes of vector instructions. GCC would unroll a short
+/// loop before its vectoriser sees it, and then find nothing to vectorise (measured: 5 instead of 110 GFLOP/s); on
+/// devices, where a thread is a lane already, the loop is written out.
+
+#if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__) || defined(__SYCL_DEVICE_ONLY__)
+#define KOKKOSATTENTION_UNROLL _Pragma("unroll")
+#define KOKKOSATTENTION_LANES _Pragma("unroll")
+#elif defined(__NVCC__)
+// nvcc passes the host compiler's pragmas on, but warns that it does not know them.
+#define KOKKOSATTENTION_HOST_PRAGMA(TEXT) \
+  _Pragma("nv_diagnostic push") _Pragma("nv_diag_suppress 1675") _Pragma(TEXT) _Pragma("nv_diagnostic pop")
+#define KOKKOSATTENTION_UNROLL KOKKOSATTENTION_HOST_PRAGMA("GCC unroll 64")
+#define KOKKOSATTENTION_LANES KOKKOSATTENTION_HOST_PRAGMA("GCC unroll 1")
+#elif defined(__clang__)
+#define KOKKOSATTENTION_UNROLL _Pragma("clang loop unroll(full)")
+#define KOKKOSATTENTION_LANES _Pragma("clang loop vectorize(enable)")
+#elif defined(__GNUC__)
+#define KOKKOSATTENTION_UNROLL _Pragma("GCC unroll 64")
+#define KOKKOSATTENTION_LANES _Pragma("GCC unroll 1")
+#else
+#define KOKKOSATTENTION_UNROLL
+#define KOKKOSATTENTION_LANES
+#endif
+
+#endif

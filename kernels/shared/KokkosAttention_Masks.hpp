@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MASKS_HPP
+#define KOKKOSATTENTION_MASKS_HPP
+
+#include <KokkosAttention_Functors.hpp>
+#include <KokkosAttention_Options.hpp>
+#include <KokkosAttention_Tensor.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The masks of the options, and how several masks make one.
+
+namespace KokkosAttention::Impl {
+
+/// The position of a query's causal diagonal relative to the query.
+constexpr index_t diagonal_offset(Alignment alignment, index_t q_len, index_t k_len) {
+  return alignment == Alignment::bottom_right ? k_len - q_len : 0;
+}
+
+/// Causal and window as one mask: query i sees keys i + lower <= j <= i + upper.
+struct BandMask {
+  // Far beyond any position, and far enough from the limits that adding a position cannot overflow.
+  static constexpr index_t unbounded = Kokkos::Experimental::finite_max_v<index_t> / 4;
+
+  index_t lower = -unbounded;
+  index_t upper = unbounded;
+
+  KOKKOS_FUNCTION bool operator()(int, int, index_t i, index_t j) const { return j - i >= lower && j - i <= upper; }
+
+  KOKKOS_FUNCTION Coverage coverage(Tile const& tile) const {
+    index_t const first = tile.key_begin - (tile.query_end - 1);  // the tile's lowest and highest diagonal
+    index_t const last  = tile.key_end - 1 - tile.query_begin;
+    if (last < lower || first > upper) return Coverage::none;
+    return first >= lower && last <= upper ? Coverage::all : Coverage::some;
+  }
+
+  KOKKOS_FUNCTION KeyRange key_range(int, int, index_t query_begin, index_t query_end) const {
+    return {query_begin + lower, query_end + upper};
+  }
+};
+
+inline BandMask make_band_mask(bool causal, Window window, index_t diagonal) {
+  BandMask band;
+  if (window.left >= 0 && window.left < BandMask::unbounded) band.lower = diagonal - window.left;
+  if (window.right >= 0 && window.right < BandMask::unbounded) band.upper = diagonal + window.right;
+  if (causal) band.upper = diagonal;
+  return band;
+}
+
+/// The mask option: a tensor of flags, or nothing.
+struct FlagMask {
+  Tensor<bool const> flags;
+
+  KOKKOS_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
+    return flags.data == nullptr || flags(b, h, i, j);
+  }
+  KOKKOS_FUNCTION Coverage coverage(Tile const&) const {
+    return flags.data == nullptr ? Coverage::all : Coverage::some;
+  }
+};
+
+template <Mask M>
+KOKKOS_FUNCTION Coverage coverage(M const& mask, Tile const& tile) {
+  if constexpr (TileMask<M>)
+    return mask.coverage(tile);
+  else
+    return Coverage::some;
+}
+
+template <Mask M>
+KOKKOS_FUNCTION KeyRange key_range(M const& mask, int b, int h, index_t query_begin, index_t query_end) {
+  if constexpr (RangeMask<M>)
+    return mask.key_range(b, h, query_begin, query_end);
+  else
+    return {};
+}
+
+/// Lets through what all of the masks let through.
+template <class... Masks>
+struct AllOf {
+  KOKKOS_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
+  KOKKOS_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
+  KOKKOS_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {}; }
+};
+
+template <Mask First, Mask... Rest>
+struct AllOf<First, Rest...> {
+  First first;
+  AllOf<Rest...> rest;
+
+  KOKKOS_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
+    return first(b, h, i, j) && rest(b, h, i, j);
+  }
+
+  KOKKOS_FUNCTION Coverage coverage(Tile const& tile) const {
+    Coverage const one = Impl::coverage(first, tile);
+    if (one == Coverage::none) return Coverage::none;
+    Coverage const other = rest.coverage(tile);
+    return one == Coverage::all ? other : other == Coverage::none ? Coverage::none : Coverage::some;
+  }
+
+  KOKKOS_FUNCTION KeyRange key_range(int b, int h, index_t query_begin, index_t query_end) const {
+    KeyRange const one   = Impl::key_range(first, b, h, query_begin, query_end);
+    KeyRange const other = rest.key_range(b, h, query_begin, query_end);
+    return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
+  }
+};
+
+inline AllOf<> all_of() { return {}; }
+
+template <Mask First, Mask... Rest>
+AllOf<First, Rest...> all_of(First const& first, Rest const&... rest) {
+  return {first, all_of(rest...)};
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif

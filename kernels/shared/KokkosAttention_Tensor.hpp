@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_TENSOR_HPP
+#define KOKKOSATTENTION_TENSOR_HPP
+
+#include <KokkosAttention_Types.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The form in which arrays enter a kernel. Views are converted once, at the boundary: kernels are then the same for
+/// every layout, and carry nothing whose size host and device compilers could disagree on.
+
+namespace KokkosAttention::Impl {
+
+/// Pointer and strides, in elements, of an array of rank 4; a stride of 0 broadcasts.
+template <class T>
+struct Tensor {
+  T* data           = nullptr;
+  index_t stride[4] = {0, 0, 0, 0};
+
+  KOKKOS_FUNCTION T& operator()(index_t b, index_t h, index_t i, index_t j) const {
+    return data[b * stride[0] + h * stride[1] + i * stride[2] + j * stride[3]];
+  }
+  /// Where the matrix of one batch entry and head begins.
+  KOKKOS_FUNCTION T* matrix(index_t b, index_t h) const { return data + b * stride[0] + h * stride[1]; }
+};
+
+/// Converts a View of rank 4 or less: its dimensions are the tensor's first ones, and an extent of 1 broadcasts.
+template <class T, class View>
+Tensor<T> make_tensor(View const& view) {
+  static_assert(View::rank() <= 4);
+  Tensor<T> tensor;
+  tensor.data = view.data();
+  for (std::size_t d = 0; d < View::rank(); ++d)
+    tensor.stride[d] = view.extent(d) == 1 ? 0 : static_cast<index_t>(view.stride(d));
+  return tensor;
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif
