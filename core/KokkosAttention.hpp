@@ -4,6 +4,9 @@
 #ifndef KOKKOSATTENTION_HPP
 #define KOKKOSATTENTION_HPP
 
+#include <KokkosAttention_Config.hpp>
+#include <KokkosAttention_Describe.hpp>
+#include <KokkosAttention_FlashAttention.hpp>
 #include <KokkosAttention_Forward.hpp>
 #include <KokkosAttention_Functors.hpp>
 #include <KokkosAttention_Options.hpp>

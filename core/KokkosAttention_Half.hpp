@@ -33,8 +33,8 @@ KOKKOS_INLINE_FUNCTION std::uint16_t to_binary16_bits(float value) {
   // Normal results: rebias the exponent and round the 13 bits that go.
   std::uint32_t const normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
   // Subnormal results: adding 0.5 aligns the significand so that the hardware does the rounding.
-  std::uint32_t const subnormal =
-      Kokkos::bit_cast<std::uint32_t>(Kokkos::bit_cast<float>(magnitude) + 0.5f) - Kokkos::bit_cast<std::uint32_t>(0.5f);
+  std::uint32_t const subnormal = Kokkos::bit_cast<std::uint32_t>(Kokkos::bit_cast<float>(magnitude) + 0.5f) -
+                                  Kokkos::bit_cast<std::uint32_t>(0.5f);
   std::uint32_t const finite   = magnitude < 0x38800000u ? subnormal : normal;
   std::uint32_t const overflow = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;  // NaN : infinity
   std::uint32_t const result   = magnitude >= 0x477ff000u ? overflow : finite;

@@ -84,8 +84,9 @@ class PortableEngine {
   template <class F>
   KOKKOS_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
     Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, count(tile.query_begin, tile.query_end)), [&](int i) {
-      PortableRow<T, Member> row(m_member, m_score + i * m_tile.score_stride, count(tile.key_begin, tile.key_end),
-                                 m_tile.keys, tile.query_begin + i, tile.key_begin, m_state + i);
+      PortableTileRow<T, Member> const row(m_member, m_score + i * m_tile.score_stride,
+                                           count(tile.key_begin, tile.key_end), tile.query_begin + i, tile.key_begin,
+                                           m_state[i]);
       f(row);
     });
     m_member.team_barrier();

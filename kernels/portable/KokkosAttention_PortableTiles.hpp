@@ -26,7 +26,9 @@ struct TileQuery {
   std::size_t scratch_limit[2];  // TeamPolicy::scratch_size_max of levels 0 and 1
 };
 
-KOKKOS_INLINE_FUNCTION constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+KOKKOS_INLINE_FUNCTION constexpr int round_up(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 /// A team's tile and where its arrays lie in team scratch, in elements of the accumulation type.
 struct PortableTile {

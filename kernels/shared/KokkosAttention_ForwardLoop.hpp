@@ -19,7 +19,7 @@
 ///
 ///     engine.begin(tile)             loads the queries, clears output and softmax state
 ///     engine.load_keys(tile)         brings a tile of keys in
-///     engine.multiply_query_key(t)   scores = scale * Q K^T; -inf beyond the tile's keys
+///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.query(), row.transform(f(j, score)),
 ///                                    row.maximum(), row.exponentiate(shift), row.state(), row.set_state(state)
 ///     engine.load_values(tile)       brings the tile of values in
@@ -48,7 +48,7 @@ struct ForwardArguments {
 };
 
 template <class Row, class M>
-KOKKOS_FUNCTION void apply_mask(Row& row, M const& mask, int b, int h) {
+KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
   using T         = typename Row::value_type;
   index_t const i = row.query();
   row.transform([&](index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
@@ -73,7 +73,7 @@ KOKKOS_FUNCTION void forward_query_tile(Engine const& engine, Scores const& scor
     engine.load_keys(tile);
     engine.multiply_query_key(tile);
     engine.load_values(tile);
-    engine.for_each_row(tile, [&](auto& row) {
+    engine.for_each_row(tile, [&](auto const& row) {
       scores.apply(row, tile.batch, tile.head);
       if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
       update_softmax(row);

@@ -54,7 +54,7 @@ struct Alibi {
 template <class... Functions>
 struct ScoreChain {
   template <class Row>
-  KOKKOS_FUNCTION void apply(Row&, int, int) const {}
+  KOKKOS_FUNCTION void apply(Row const&, int, int) const {}
 };
 
 template <class First, class... Rest>
@@ -63,7 +63,7 @@ struct ScoreChain<First, Rest...> {
   ScoreChain<Rest...> rest;
 
   template <class Row>
-  KOKKOS_FUNCTION void apply(Row& row, int b, int h) const {
+  KOKKOS_FUNCTION void apply(Row const& row, int b, int h) const {
     if (is_active()) {
       using Accumulation = typename Row::value_type;
       index_t const i    = row.query();

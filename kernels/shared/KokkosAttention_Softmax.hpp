@@ -30,10 +30,10 @@ struct SoftmaxState {
 
 /// Turns a row of scores into exp(score - maximum so far) and brings the row's state up to date.
 template <class Row>
-KOKKOS_FUNCTION void update_softmax(Row& row) {
-  using T            = typename Row::value_type;
-  SoftmaxState state = row.state();
-  T const maximum    = Kokkos::max(state.maximum, row.maximum());
+KOKKOS_FUNCTION void update_softmax(Row const& row) {
+  using T               = typename Row::value_type;
+  SoftmaxState<T> state = row.state();
+  T const maximum       = Kokkos::max(state.maximum, row.maximum());
   // A row that has met no key yet would subtract infinities.
   T const shift = maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;
   state.rescale = softmax_exponential(state.maximum - shift);

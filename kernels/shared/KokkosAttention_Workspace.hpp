@@ -1,0 +1,46 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_WORKSPACE_HPP
+#define KOKKOSATTENTION_WORKSPACE_HPP
+
+#include <Kokkos_Core.hpp>
+
+#include <cstddef>
+
+/// \file
+/// Memory that a call needs beside its inputs and outputs.
+
+namespace KokkosAttention::Impl {
+
+inline constexpr std::size_t workspace_alignment = 256;
+
+/// Takes arrays out of a workspace one after the other. Without memory it only counts, so that the size of a
+/// workspace and the places in it come from the same code.
+class WorkspaceCarver {
+  std::byte* m_memory;
+  std::size_t m_bytes = 0;
+
+ public:
+  explicit WorkspaceCarver(std::byte* memory) : m_memory(memory) {}
+
+  template <class T>
+  T* take(std::size_t count) {
+    std::size_t const begin = m_bytes;
+    m_bytes += (count * sizeof(T) + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
+    return m_memory == nullptr ? nullptr : reinterpret_cast<T*>(m_memory + begin);
+  }
+
+  std::size_t bytes() const { return m_bytes; }
+};
+
+/// The caller's workspace, or one of our own if the caller gave none.
+template <class ExecutionSpace, class View>
+View workspace_or_allocate(ExecutionSpace const& space, View const& workspace, std::size_t bytes) {
+  if (workspace.data() != nullptr || bytes == 0) return workspace;
+  return View(Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "KokkosAttention::workspace"), bytes);
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif
