@@ -1,0 +1,184 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Views.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <stdexcept>
+
+/// \file
+/// Wrong arguments throw before anything is written; the message names function, argument, expected and found.
+
+namespace Test {
+
+using Catch::Matchers::Message;
+using Catch::Matchers::MessageMatches;
+using Catch::Matchers::StartsWith;
+
+using View = DeviceTensor<float, Kokkos::LayoutRight>;
+
+struct Call {
+  View q{"q", 2, 4, 10, 8}, k{"k", 2, 2, 12, 8}, v{"v", 2, 2, 12, 6}, out{"out", 2, 4, 10, 6};
+  Kokkos::View<float***, MemorySpace> lse{"lse", 2, 4, 10};
+  KA::Options<float, MemorySpace> options;
+
+  void operator()() const { KA::forward(Space(), q, k, v, out, lse, options); }
+};
+
+/// Runs a call that must fail with this message, and looks whether anything was written.
+void require_refused(Call const& call, std::string const& message) {
+  Kokkos::deep_copy(call.out, 7.f);
+  Kokkos::deep_copy(call.lse, 7.f);
+  REQUIRE_THROWS_MATCHES(call(), std::invalid_argument, Message("KokkosAttention::forward: " + message));
+  Kokkos::fence();
+  auto const out = memory_of(call.out);
+  for (std::size_t e = 0; e < out.size(); ++e) REQUIRE(out(e) == 7.f);
+  auto const lse = memory_of(call.lse);
+  for (std::size_t e = 0; e < lse.size(); ++e) REQUIRE(lse(e) == 7.f);
+}
+
+TEST_CASE("a right call is accepted", "[checks]") {
+  Call const call;
+  REQUIRE_NOTHROW(call());
+}
+
+TEST_CASE("extents that do not agree", "[checks]") {
+  Call call;
+  SECTION("batch of k") {
+    call.k = View("k", 3, 2, 12, 8);
+    require_refused(call, "k: expected extent(0) = 2 (batch of q), found 3");
+  }
+  SECTION("head_dim of k") {
+    call.k = View("k", 2, 2, 12, 9);
+    require_refused(call, "k: expected extent(3) = 8 (head_dim of q), found 9");
+  }
+  SECTION("heads of k") {
+    call.k = View("k", 2, 3, 12, 8);
+    require_refused(call, "k: expected a number of heads that divides the 4 heads of q, found 3");
+  }
+  SECTION("no heads of k") {
+    call.k = View("k", 2, 0, 12, 8);
+    require_refused(call, "k: expected a number of heads that divides the 4 heads of q, found 0");
+  }
+  SECTION("batch of v") {
+    call.v = View("v", 1, 2, 12, 6);
+    require_refused(call, "v: expected extent(0) = 2 (batch of q), found 1");
+  }
+  SECTION("heads of v") {
+    call.v = View("v", 2, 4, 12, 6);
+    require_refused(call, "v: expected extent(1) = 2 (heads of k), found 4");
+  }
+  SECTION("k_len of v") {
+    call.v = View("v", 2, 2, 11, 6);
+    require_refused(call, "v: expected extent(2) = 12 (k_len, extent(2) of k), found 11");
+  }
+  SECTION("batch of out") {
+    call.out = View("out", 1, 4, 10, 6);
+    require_refused(call, "out: expected extent(0) = 2 (batch of q), found 1");
+  }
+  SECTION("heads of out") {
+    call.out = View("out", 2, 2, 10, 6);
+    require_refused(call, "out: expected extent(1) = 4 (heads of q), found 2");
+  }
+  SECTION("q_len of out") {
+    call.out = View("out", 2, 4, 12, 6);
+    require_refused(call, "out: expected extent(2) = 10 (q_len, extent(2) of q), found 12");
+  }
+  SECTION("value_dim of out") {
+    call.out = View("out", 2, 4, 10, 8);
+    require_refused(call, "out: expected extent(3) = 6 (value_dim, extent(3) of v), found 8");
+  }
+  SECTION("head_dim of 0") {
+    call.q = View("q", 2, 4, 10, 0);
+    require_refused(call, "q: expected head_dim of at least 1, found 0");
+  }
+  SECTION("value_dim of 0") {
+    call.v = View("v", 2, 2, 12, 0);
+    require_refused(call, "v: expected value_dim of at least 1, found 0");
+  }
+  SECTION("lse") {
+    call.lse = Kokkos::View<float***, MemorySpace>("lse", 2, 4, 11);
+    require_refused(call, "lse: expected extent(2) = 10 (q_len, extent(2) of q), found 11");
+    call.lse = Kokkos::View<float***, MemorySpace>("lse", 2, 3, 10);
+    require_refused(call, "lse: expected extent(1) = 4 (heads of q), found 3");
+    call.lse = Kokkos::View<float***, MemorySpace>("lse", 1, 4, 10);
+    require_refused(call, "lse: expected extent(0) = 2 (batch of q), found 1");
+  }
+}
+
+TEST_CASE("options out of range", "[checks]") {
+  Call call;
+  double const infinity = std::numeric_limits<double>::infinity();
+  SECTION("scale") {
+    call.options.scale = infinity;
+    require_refused(call, "options.scale: expected a finite number, 0 for 1 / sqrt(head_dim), found inf");
+  }
+  SECTION("softcap") {
+    call.options.softcap = -1.;
+    require_refused(call, "options.softcap: expected a finite number of at least 0, found -1");
+    call.options.softcap = infinity;
+    require_refused(call, "options.softcap: expected a finite number of at least 0, found inf");
+  }
+  SECTION("window") {
+    call.options.window = {.left = -2};
+    require_refused(call, "options.window.left: expected -1 (unbounded) or a number of keys, found -2");
+    call.options.window = {.right = -7};
+    require_refused(call, "options.window.right: expected -1 (unbounded) or a number of keys, found -7");
+  }
+  SECTION("mask") {
+    call.options.mask = DeviceTensor<bool, Kokkos::LayoutRight>("mask", 2, 1, 10, 11);
+    require_refused(call, "options.mask: expected extent(3) = 12 (k_len, extent(2) of k, or 1 to broadcast), found 11");
+  }
+  SECTION("bias") {
+    call.options.bias = View("bias", 2, 2, 10, 12);
+    require_refused(call, "options.bias: expected extent(1) = 4 (heads of q, or 1 to broadcast), found 2");
+    call.options.bias = View("bias", 3, 4, 10, 12);
+    require_refused(call, "options.bias: expected extent(0) = 2 (batch of q, or 1 to broadcast), found 3");
+    call.options.bias = View("bias", 2, 4, 9, 12);
+    require_refused(call, "options.bias: expected extent(2) = 10 (q_len, extent(2) of q, or 1 to broadcast), found 9");
+  }
+  SECTION("ALiBi slopes") {
+    call.options.alibi_slopes = Kokkos::View<float*, MemorySpace>("slopes", 2);
+    require_refused(call, "options.alibi_slopes: expected extent(0) = 4 (heads of q), found 2");
+  }
+  SECTION("workspace alignment") {
+    Kokkos::View<std::byte*, MemorySpace> const memory("memory", 1024);
+    call.options.workspace = Kokkos::subview(memory, std::pair(1, 1000));
+    REQUIRE_THROWS_MATCHES(
+        call(), std::invalid_argument,
+        MessageMatches(StartsWith(
+            "KokkosAttention::forward: options.workspace: expected an address aligned to 256 bytes, found 0x")));
+  }
+}
+
+TEST_CASE("the other functions check too, under their own names", "[checks]") {
+  Call const call;
+  View const wrong("k", 2, 2, 12, 9);
+  REQUIRE_THROWS_MATCHES(KA::describe(Space(), call.q, wrong, call.v, call.out), std::invalid_argument,
+                         Message("KokkosAttention::describe: k: expected extent(3) = 8 (head_dim of q), found 9"));
+  REQUIRE_THROWS_MATCHES(
+      KA::FlashAttention({.dropout = 1.5}), std::invalid_argument,
+      Message("KokkosAttention::FlashAttention: dropout: expected a probability in [0, 1], found 1.5"));
+  REQUIRE_THROWS_MATCHES(KA::FlashAttention().get_mask(-1, 3), std::invalid_argument,
+                         Message("KokkosAttention::FlashAttention::get_mask: q_len: expected a length, found -1"));
+  REQUIRE_THROWS_MATCHES(
+      KA::FlashAttention({.flash = false})(call.q, wrong, call.v), std::invalid_argument,
+      Message("KokkosAttention::FlashAttention::forward: k: expected extent(3) = 8 (head_dim of q), found 9"));
+}
+
+TEST_CASE("a View that the execution space cannot reach", "[checks]") {
+  if constexpr (std::is_same_v<MemorySpace, Kokkos::HostSpace>) {
+    SKIP("the default execution space reaches all memory there is");
+  } else {
+    Call const call;
+    HostTensor<float> const host("host", 2, 4, 10, 8);
+    REQUIRE_THROWS_MATCHES(KA::forward(Space(), host, call.k, call.v, call.out), std::invalid_argument,
+                           Message(std::string("KokkosAttention::forward: q: expected a View accessible from ") +
+                                   Space::name() + ", found one in Host"));
+  }
+}
+
+}  // namespace Test

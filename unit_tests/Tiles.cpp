@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include <KokkosAttention_PortableTiles.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <algorithm>
+
+/// \file
+/// The tile table of the portable engine, for hardware that this machine need not have.
+
+namespace Test {
+
+using namespace KokkosAttention;
+using Impl::choose_portable_tile;
+using Impl::PortableTile;
+using Impl::TileQuery;
+
+constexpr TileQuery h100(int element_bytes, int head_dim, index_t q_len = 4096) {
+  return {.on_host       = false,
+          .element_bytes = element_bytes,
+          .block_rows    = 4,
+          .block_columns = 4,
+          .head_dim      = head_dim,
+          .value_dim     = head_dim,
+          .q_len         = q_len,
+          .scratch_limit = {224000, 20u << 20}};
+}
+
+/// Kokkos before 5.2 keeps to what every CUDA device has.
+constexpr TileQuery old_kokkos(TileQuery query) {
+  query.scratch_limit[0] = 40936;
+  return query;
+}
+
+constexpr TileQuery host(int element_bytes, int head_dim, index_t q_len = 4096) {
+  return {.on_host       = true,
+          .element_bytes = element_bytes,
+          .block_rows    = 8,
+          .block_columns = 128 / element_bytes,
+          .head_dim      = head_dim,
+          .value_dim     = head_dim,
+          .q_len         = q_len,
+          .scratch_limit = {32u << 10, 20u << 20}};
+}
+
+TEST_CASE("tiles of an H100 leave room for a second team", "[tiles]") {
+  constexpr PortableTile tile = choose_portable_tile(h100(4, 128));
+  STATIC_REQUIRE(tile.queries == 64);
+  STATIC_REQUIRE(tile.keys == 32);
+  STATIC_REQUIRE(tile.scratch_level == 0);
+  STATIC_REQUIRE(2 * tile.scratch_bytes <= 224000);
+  STATIC_REQUIRE(choose_portable_tile(h100(4, 64)).keys == 64);
+}
+
+TEST_CASE("tiles fit what the execution space offers, at every head dimension", "[tiles]") {
+  int const head_dim      = GENERATE(1, 3, 32, 64, 65, 128, 256, 512, 1024, 4096);
+  int const element_bytes = GENERATE(4, 8);
+  CAPTURE(head_dim, element_bytes);
+  for (TileQuery const& query :
+       {h100(element_bytes, head_dim), old_kokkos(h100(element_bytes, head_dim)), host(element_bytes, head_dim)}) {
+    PortableTile const tile = choose_portable_tile(query);
+    REQUIRE(tile.scratch_bytes <= query.scratch_limit[tile.scratch_level]);
+    REQUIRE(tile.queries % query.block_rows == 0);
+    REQUIRE(tile.keys % query.block_columns == 0);
+    REQUIRE(tile.padded_value_dim % query.block_columns == 0);
+    REQUIRE(tile.padded_value_dim >= query.value_dim);
+    REQUIRE(tile.query_stride >= head_dim);
+    // The arrays do not overlap.
+    REQUIRE(tile.key_value_offset >= tile.queries * tile.query_stride);
+    REQUIRE(tile.score_offset >= tile.key_value_offset + head_dim * tile.key_stride);
+    REQUIRE(tile.score_offset >= tile.key_value_offset + tile.keys * tile.value_stride);
+    REQUIRE(tile.output_offset >= tile.score_offset + tile.queries * tile.score_stride);
+    REQUIRE(tile.state_offset >= tile.output_offset + tile.queries * tile.value_stride);
+    REQUIRE(tile.scratch_bytes >= std::size_t(tile.state_offset + 3 * tile.queries) * element_bytes);
+  }
+}
+
+TEST_CASE("the keys of a tile do not depend on the number of queries", "[tiles]") {
+  // They settle the order of a row's sums, which must not depend on what else is in a batch.
+  int const head_dim = GENERATE(16, 64, 128, 500);
+  for (index_t q_len : {0, 1, 5, 63, 64, 1000}) {
+    REQUIRE(choose_portable_tile(h100(4, head_dim, q_len)).keys == choose_portable_tile(h100(4, head_dim)).keys);
+    REQUIRE(choose_portable_tile(host(8, head_dim, q_len)).keys == choose_portable_tile(host(8, head_dim)).keys);
+    REQUIRE(choose_portable_tile(h100(4, head_dim, q_len)).queries < std::max<index_t>(q_len, 1) + 4);
+  }
+}
+
+}  // namespace Test

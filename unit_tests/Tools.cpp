@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Views.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <string>
+#include <vector>
+
+/// \file
+/// What Kokkos Tools see of a call: labels, the instance that kernels run on, allocations and fences.
+
+namespace Test {
+
+struct Event {
+  std::string label;
+  std::uint32_t device = 0;
+};
+
+/// What happened between construction and destruction.
+class Recorder {
+  static inline std::vector<Event> kernels, allocations, fences;
+
+  static void kernel(char const* label, std::uint32_t device, std::uint64_t*) { kernels.push_back({label, device}); }
+  static void allocation(Kokkos::Tools::SpaceHandle, char const* label, void const*, std::uint64_t) {
+    allocations.push_back({label});
+  }
+  static void fence(char const* label, std::uint32_t device, std::uint64_t*) {
+    // Kokkos itself fences around the callbacks of a tool.
+    if (std::string_view(label).find("Kokkos Profile Tool Fence") == std::string_view::npos)
+      fences.push_back({label, device});
+  }
+
+ public:
+  Recorder() {
+    kernels.clear();
+    allocations.clear();
+    fences.clear();
+    namespace Callbacks = Kokkos::Tools::Experimental;
+    Callbacks::set_begin_parallel_for_callback(kernel);
+    Callbacks::set_begin_parallel_reduce_callback(kernel);
+    Callbacks::set_begin_parallel_scan_callback(kernel);
+    Callbacks::set_allocate_data_callback(allocation);
+    Callbacks::set_begin_fence_callback(fence);
+  }
+  ~Recorder() { Kokkos::Tools::Experimental::pause_tools(); }
+
+  std::vector<Event> const& seen_kernels() const { return kernels; }
+  std::vector<Event> const& seen_allocations() const { return allocations; }
+  std::vector<Event> const& seen_fences() const { return fences; }
+};
+
+bool is_ours(Event const& event) { return event.label.starts_with("KokkosAttention::"); }
+
+struct Arrays {
+  DeviceTensor<float, Kokkos::LayoutRight> q{"q", 2, 4, 30, 8}, k{"k", 2, 4, 40, 8}, v{"v", 2, 4, 40, 8},
+      out{"out", 2, 4, 30, 8};
+  Kokkos::View<float***, MemorySpace> lse{"lse", 2, 4, 30};
+};
+
+TEST_CASE("forward: our labels, the caller's instance, no allocation, no fence", "[tools]") {
+  Arrays const a;
+  for (Space const& space : Kokkos::Experimental::partition_space(Space(), 1, 1)) {
+    KA::forward(space, a.q, a.k, a.v, a.out, a.lse, {.causal = true});  // the first call may grow Kokkos' own scratch
+    space.fence();
+    Recorder const recorder;
+    KA::forward(space, a.q, a.k, a.v, a.out, a.lse, {.causal = true});
+    REQUIRE(!recorder.seen_kernels().empty());
+    for (Event const& kernel : recorder.seen_kernels()) {
+      INFO(kernel.label);
+      REQUIRE(is_ours(kernel));
+      REQUIRE(kernel.device == Kokkos::Tools::Experimental::device_id(space));
+    }
+    REQUIRE(recorder.seen_allocations().empty());
+    for (Event const& fence : recorder.seen_fences()) FAIL_CHECK("fence: " << fence.label);
+  }
+}
+
+TEST_CASE("the module labels its kernels and allocations", "[tools]") {
+  Arrays const a;
+  Space const space;
+  KA::FlashAttention const attention({.flash = false});
+  Recorder const recorder;
+  attention(space, a.q, a.k, a.v, attention.get_mask(space, 30, 40));
+  REQUIRE(recorder.seen_kernels().size() >= 3);
+  for (Event const& kernel : recorder.seen_kernels()) {
+    INFO(kernel.label);
+    // Kokkos Kernels label their own kernels.
+    REQUIRE((is_ours(kernel) || kernel.label.find("KokkosBlas") != std::string::npos));
+  }
+  REQUIRE(recorder.seen_allocations().size() >= 3);  // mask, workspace, output
+  for (Event const& allocation : recorder.seen_allocations()) {
+    INFO(allocation.label);
+    REQUIRE(is_ours(allocation));
+  }
+}
+
+}  // namespace Test
