@@ -30,11 +30,10 @@ struct None {};
 template <class View>
 auto with_leading_dimensions(View const& view) {
   static_assert(View::rank() >= 2 && View::rank() <= 4, "KokkosAttention: masks and biases have rank 2, 3 or 4");
-  constexpr std::size_t missing = 4 - View::rank();
-  Kokkos::LayoutStride layout;
-  for (std::size_t d = 0; d < 4; ++d) {
-    layout.dimension[d] = d < missing ? 1 : view.extent(d - missing);
-    layout.stride[d]    = d < missing ? 0 : view.stride(d - missing);
+  Kokkos::LayoutStride layout(1, 0, 1, 0, 1, 0, 1, 0);
+  for (std::size_t from = 0, to = 4 - View::rank(); from < View::rank(); ++from, ++to) {
+    layout.dimension[to] = view.extent(from);
+    layout.stride[to]    = view.stride(from);
   }
   return BroadcastView<typename View::non_const_value_type, typename View::memory_space>(view.data(), layout);
 }

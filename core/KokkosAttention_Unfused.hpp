@@ -27,20 +27,25 @@ void forward_unfused(Space const& space, Q const& q, K const& k, V const& v, Out
   unfused_forward(space, arguments, make_scores(arguments, options), make_mask(arguments, options), workspace.data());
 }
 
+template <Mask M>
+struct FillMaskKernel {
+  M mask;
+  Tensor<bool> flags;
+  index_t k_len;
+
+  KOKKOS_FUNCTION void operator()(index_t e) const {
+    index_t const i = e / k_len, j = e % k_len;
+    flags.data[i * flags.stride[0] + j * flags.stride[1]] = mask(0, 0, i, j);
+  }
+};
+
 /// Writes a mask's answers for one batch entry and head.
 template <ExecutionSpace Space, Mask M, class View>
 void fill_mask(Space const& space, M const& mask, View const& view) {
-  using Policy         = Kokkos::RangePolicy<Space, Kokkos::IndexType<index_t>>;
-  index_t const q_len  = view.extent(0);
-  index_t const k_len  = view.extent(1);
-  auto const flags     = make_tensor<bool>(view);
-  index_t const row    = flags.stride[0];
-  index_t const column = flags.stride[1];
-  bool* const data     = flags.data;
-  Kokkos::parallel_for(
-      "KokkosAttention::get_mask", Policy(space, 0, q_len * k_len), KOKKOS_LAMBDA(index_t const e) {
-        data[e / k_len * row + e % k_len * column] = mask(0, 0, e / k_len, e % k_len);
-      });
+  index_t const q_len = view.extent(0), k_len = view.extent(1);
+  Kokkos::parallel_for("KokkosAttention::get_mask",
+                       Kokkos::RangePolicy<Space, Kokkos::IndexType<index_t>>(space, 0, q_len * k_len),
+                       FillMaskKernel<M>{mask, make_tensor<bool>(view), k_len});
 }
 
 }  // namespace KokkosAttention::Impl

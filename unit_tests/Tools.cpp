@@ -26,7 +26,8 @@ class Recorder {
 
   static void kernel(char const* label, std::uint32_t device, std::uint64_t*) { kernels.push_back({label, device}); }
   static void allocation(Kokkos::Tools::SpaceHandle, char const* label, void const*, std::uint64_t) {
-    allocations.push_back({label});
+    // Kokkos' own scratch may grow, and is asked for even where none is needed.
+    if (!std::string_view(label).starts_with("Kokkos::")) allocations.push_back({label});
   }
   static void fence(char const* label, std::uint32_t device, std::uint64_t*) {
     // Kokkos itself fences around the callbacks of a tool.
@@ -74,7 +75,7 @@ TEST_CASE("forward: our labels, the caller's instance, no allocation, no fence",
       REQUIRE(is_ours(kernel));
       REQUIRE(kernel.device == Kokkos::Tools::Experimental::device_id(space));
     }
-    REQUIRE(recorder.seen_allocations().empty());
+    for (Event const& allocation : recorder.seen_allocations()) FAIL_CHECK("allocation: " << allocation.label);
     for (Event const& fence : recorder.seen_fences()) FAIL_CHECK("fence: " << fence.label);
   }
 }

@@ -10,7 +10,7 @@
 #include <KokkosAttention_PortableRows.hpp>
 #include <KokkosAttention_Workspace.hpp>
 
-#if defined(KOKKOSATTENTION_ENABLE_KOKKOS_KERNELS)
+#if defined(KokkosAttention_ENABLE_KOKKOS_KERNELS)
 #include <KokkosAttention_UnfusedProductKokkosKernels.hpp>
 #else
 #include <KokkosAttention_UnfusedProductPortable.hpp>
@@ -52,36 +52,46 @@ std::size_t unfused_workspace_size(ForwardArguments<ScalarType> const& arguments
   return carver.bytes();
 }
 
-/// Copies between a strided tensor of `heads` heads and a contiguous batch of matrices.
-template <class ExecutionSpace, class T, class Copy>
-void for_each_element(ExecutionSpace const& space, std::string const& label, MatrixBatch<T> const& batch, int heads,
-                      Copy const& copy) {
-  Kokkos::parallel_for(
-      label, Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(space, 0, batch.size()),
-      KOKKOS_LAMBDA(index_t const index) {
-        index_t const column = index % batch.columns;
-        index_t const row    = index / batch.columns % batch.rows;
-        index_t const matrix = index / batch.columns / batch.rows;
-        copy(matrix / heads, matrix % heads, row, column, batch.data[index]);
-      });
-}
+/// Copies a strided tensor of `heads` heads into a contiguous batch of matrices.
+/// (A functor: nvcc mixes up extended lambdas of templates that several translation units instantiate.)
+template <class ScalarType, class T>
+struct PackKernel {
+  Tensor<ScalarType const> tensor;
+  int heads;
+  MatrixBatch<T> batch;
+
+  KOKKOS_FUNCTION void operator()(index_t e) const {
+    index_t const row = e / batch.columns, matrix = row / batch.rows;
+    batch.data[e] = static_cast<T>(tensor(matrix / heads, matrix % heads, row % batch.rows, e % batch.columns));
+  }
+};
+
+/// Copies the other way.
+template <class ScalarType, class T>
+struct UnpackKernel {
+  MatrixBatch<T> batch;
+  int heads;
+  Tensor<ScalarType> tensor;
+
+  KOKKOS_FUNCTION void operator()(index_t e) const {
+    index_t const row = e / batch.columns, matrix = row / batch.rows;
+    tensor(matrix / heads, matrix % heads, row % batch.rows, e % batch.columns) =
+        static_cast<ScalarType>(batch.data[e]);
+  }
+};
 
 template <class ExecutionSpace, class ScalarType, class T>
 void pack(ExecutionSpace const& space, Tensor<ScalarType const> const& tensor, int heads, MatrixBatch<T> const& batch) {
-  for_each_element(
-      space, "KokkosAttention::pack (unfused)", batch, heads,
-      KOKKOS_LAMBDA(index_t b, index_t h, index_t i, index_t j, T & element) {
-        element = static_cast<T>(tensor(b, h, i, j));
-      });
+  Kokkos::parallel_for("KokkosAttention::pack (unfused)",
+                       Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(space, 0, batch.size()),
+                       PackKernel<ScalarType, T>{tensor, heads, batch});
 }
 
 template <class ExecutionSpace, class ScalarType, class T>
 void unpack(ExecutionSpace const& space, MatrixBatch<T> const& batch, int heads, Tensor<ScalarType> const& tensor) {
-  for_each_element(
-      space, "KokkosAttention::unpack (unfused)", batch, heads,
-      KOKKOS_LAMBDA(index_t b, index_t h, index_t i, index_t j, T & element) {
-        tensor(b, h, i, j) = static_cast<ScalarType>(element);
-      });
+  Kokkos::parallel_for("KokkosAttention::unpack (unfused)",
+                       Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(space, 0, batch.size()),
+                       UnpackKernel<ScalarType, T>{batch, heads, tensor});
 }
 
 /// Softmax of the stored scores, a row a thread: the same score functions, masks and row operations as in the fused

@@ -26,7 +26,7 @@ struct TiledProductKernel {
   static constexpr int pad              = runs_on_host<ExecutionSpace> ? 0 : 1;  // against bank conflicts
   static constexpr int scratch_elements = tile * (tile + pad) + tile * (columns + pad) + tile * (columns + pad);
   // On hosts level 1 is the roomy one.
-  static constexpr int scratch_level = runs_on_host<ExecutionSpace> ? 1 : 0;
+  KOKKOS_FUNCTION static constexpr int scratch_level() { return runs_on_host<ExecutionSpace> ? 1 : 0; }
   static_assert(tile % Block::rows == 0 && columns % Block::columns == 0);
 
   T factor;
@@ -39,7 +39,7 @@ struct TiledProductKernel {
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
     T* const a =
-        static_cast<T*>(member.team_scratch(scratch_level).get_shmem_aligned(scratch_elements * sizeof(T), 64));
+        static_cast<T*>(member.team_scratch(scratch_level()).get_shmem_aligned(scratch_elements * sizeof(T), 64));
     T* const b   = a + tile * (tile + pad);
     T* const sum = b + tile * (columns + pad);
     for (index_t item = member.league_rank(); item < tiles(); item += member.league_size()) {
@@ -97,7 +97,7 @@ void multiply_matrices(ExecutionSpace const& space, T factor, MatrixBatch<T> con
   constexpr bool on_host = runs_on_host<ExecutionSpace>;
   Kokkos::TeamPolicy<ExecutionSpace> policy(space, static_cast<int>(Kokkos::min(kernel.tiles(), index_t(INT_MAX))),
                                             on_host ? 1 : 4, on_host ? 1 : 32);
-  policy.set_scratch_size(Kernel::scratch_level, Kokkos::PerTeam(Kernel::scratch_elements * sizeof(T) + 64));
+  policy.set_scratch_size(Kernel::scratch_level(), Kokkos::PerTeam(Kernel::scratch_elements * sizeof(T) + 64));
   Kokkos::parallel_for("KokkosAttention::product (unfused)", policy, kernel);
 }
 
