@@ -21,7 +21,7 @@ struct Arguments {
   bool input_is_noisy = false;
   std::optional<double> filter;  // grey levels
   std::optional<int> patch;      // pixels across
-  std::optional<int> search;     // rows
+  std::optional<int> search;     // pixels
   bool full        = false;
   std::string type = "float";
 };

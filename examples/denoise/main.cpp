@@ -50,7 +50,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
       ->check([](std::string const& text) { return std::atoi(text.c_str()) % 2 == 1 ? "" : "must be odd"; });
   auto* const search =
       app.add_option("--search", arguments.search,
-                     "compare a pixel with those of so many rows above and below it (default: 16 on processors, the "
+                     "compare a pixel with those at most so many rows and columns away (default: 12 on processors, the "
                      "whole picture on accelerators)")
           ->check(CLI::NonNegativeNumber);
   app.add_flag("--full", arguments.full, "compare every pixel with the whole picture")->excludes(search);

@@ -4,7 +4,9 @@
 #ifndef DENOISE_NONLOCALMEANS_HPP
 #define DENOISE_NONLOCALMEANS_HPP
 
+#include "functors.hpp"
 #include "image.hpp"
+#include "pixel_order.hpp"
 #include "pixel_sequence.hpp"
 
 #include <KokkosAttention.hpp>
@@ -12,6 +14,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -26,21 +29,7 @@ struct NonLocalMeans {
   int patch;        ///< pixels across
   double sigma;     ///< standard deviation of the picture's noise, in grey levels
   double strength;  ///< h, in grey levels
-  int search;       ///< rows above and below a pixel in which it is compared
-};
-
-/// The score of a patch with itself. Its distance, 0, would give the pixel's own noise more weight than all else:
-/// everywhere else noise adds 2 sigma^2 to a squared difference on average, so it is added here too.
-template <class Score>
-struct OwnPatch {
-  using index_t = KokkosAttention::index_t;
-
-  Score noise_distance;
-  index_t first_query;  ///< position of query 0 among the keys
-
-  KOKKOS_FUNCTION Score operator()(Score score, int, int, index_t i, index_t j) const {
-    return i + first_query == j ? score - noise_distance : score;
-  }
+  int reach;        ///< rows and columns on every side of a pixel in which it is compared
 };
 
 /// A picture while it is denoised: a band of rows a call.
@@ -50,90 +39,82 @@ class Denoiser {
   using Space    = typename Sequence::ExecutionSpace;
   using View     = typename Sequence::View;
   using Score    = KokkosAttention::accumulation_t<T>;
-  using index_t  = KokkosAttention::index_t;
 
   NonLocalMeans m_method;
-  int m_height, m_width, m_channels;
+  PixelOrder m_order;
+  int m_channels;
   double m_patch_scale;  // s above
   Sequence m_sequence;
   View m_out;
 
-  /// Calls f with the arguments of KokkosAttention::forward for rows [begin, end).
+  /// Calls f with the arguments of KokkosAttention::forward for the pixels of rows [begin, end).
   template <class F>
   auto with_arguments(int begin, int end, F const& f) const {
-    // Rows beyond the reach of all queries are left out, the window does the rest: it is counted along the sequence,
-    // from the position that a query has among these keys.
-    int const first_key_row = std::max(begin - m_method.search, 0);
-    int const end_key_row   = std::min(end + m_method.search, m_height);
-    index_t const reach     = index_t(m_method.search) * m_width;
-    index_t const offset    = index_t(begin - first_key_row) * m_width;
-    auto const queries      = Kokkos::pair(index_t(begin) * m_width, index_t(end) * m_width);
-    auto const keys         = Kokkos::pair(index_t(first_key_row) * m_width, index_t(end_key_row) * m_width);
-
-    auto const rows = [](View const& view, auto const& range) {
-      return Kokkos::subview(view, Kokkos::ALL, Kokkos::ALL, range, Kokkos::ALL);
-    };
-    auto const q = rows(m_sequence.patches, queries);
-    KokkosAttention::options_t<decltype(q)> const options{
-        .scale     = 2. / m_patch_scale,
-        .alignment = KokkosAttention::Alignment::top_left,
-        .window    = {.left = reach - offset, .right = reach + offset},
-        .bias      = Kokkos::subview(m_sequence.squared_norms, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, keys)};
+    auto const queries = Kokkos::pair(m_order.strip_begin(begin), m_order.strip_begin(end));
+    auto const q       = Kokkos::subview(m_sequence.patches, Kokkos::ALL, Kokkos::ALL, queries, Kokkos::ALL);
+    auto const out     = Kokkos::subview(m_out, Kokkos::ALL, Kokkos::ALL, queries, Kokkos::ALL);
+    KokkosAttention::options_t<decltype(q)> const options{.scale = 2. / m_patch_scale, .bias = m_sequence.bias};
     double const sigma = m_method.sigma, h = m_method.strength;
-    OwnPatch<Score> const own_patch{static_cast<Score>(2. * sigma * sigma / (h * h)), offset};
-    return f(q, rows(m_sequence.patches, keys), rows(m_sequence.pixels, keys), rows(m_out, queries), options,
-             own_patch);
+    OwnPatch<Score> const own_patch{static_cast<Score>(2. * sigma * sigma / (h * h)), queries.first};
+    SearchWindow const search{m_order, m_sequence.positions, m_method.reach, queries.first};
+    return f(Space(), q, m_sequence.patches, m_sequence.pixels, out, options, own_patch, search);
+  }
+
+  /// Pairs of coordinates at most `reach` apart.
+  double pairs_along(int extent) const {
+    double const reach = std::min(m_method.reach, extent - 1);
+    return extent * (2. * reach + 1.) - reach * (reach + 1.);  // at the ends some lack on one side
   }
 
  public:
   /// \throws std::invalid_argument if the picture is smaller than a patch
   Denoiser(Image const& image, NonLocalMeans const& method)
-      : m_method(method), m_height(height(image)), m_width(width(image)), m_channels(channels(image)) {
-    if (method.patch > m_height || method.patch > m_width)
+      : m_method(method), m_order{height(image), width(image)}, m_channels(channels(image)) {
+    if (method.patch > m_order.height || method.patch > m_order.width)
       throw std::invalid_argument("the picture is smaller than a patch");
     m_patch_scale = method.strength * method.strength * method.patch * method.patch * m_channels;
-    m_sequence    = make_pixel_sequence<T>(image, method.patch, -1. / m_patch_scale);
-    m_out = View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "denoised pixels"), 1, 1, length(), m_channels);
+    m_sequence    = make_pixel_sequence<T>(image, m_order, method.patch, -1. / m_patch_scale);
+    m_out =
+        View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "denoised pixels"), 1, 1, m_order.length(), m_channels);
   }
 
-  index_t length() const { return index_t(m_height) * m_width; }
+  KokkosAttention::index_t length() const { return m_order.length(); }
   int head_dim() const { return static_cast<int>(m_sequence.patches.extent(3)); }
 
-  /// Enqueues the attention of the pixels of rows [begin, end).
+  /// Enqueues the attention of the pixels of rows [begin, end), both of them multiples of PixelOrder::strip_rows, or
+  /// the picture's end.
   void denoise_rows(int begin, int end) const {
-    with_arguments(begin, end, [](auto const&... arguments) { KokkosAttention::forward(Space(), arguments...); });
+    with_arguments(begin, end, [](auto const&... arguments) { KokkosAttention::forward(arguments...); });
   }
 
   /// What the library says about the attention of these rows.
   std::string describe_rows(int begin, int end) const {
-    return with_arguments(begin, end,
-                          [](auto const&... arguments) { return KokkosAttention::describe(Space(), arguments...); });
+    return with_arguments(begin, end, [](auto const&... arguments) { return KokkosAttention::describe(arguments...); });
   }
 
   /// The result; waits for it.
   Image image() const {
     auto const pixels = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), m_out);
-    Image const result(Kokkos::view_alloc(Kokkos::WithoutInitializing, "denoised image"), m_height, m_width,
+    Image const result(Kokkos::view_alloc(Kokkos::WithoutInitializing, "denoised image"), m_order.height, m_order.width,
                        m_channels);
-    for (std::size_t i = 0; i < result.span(); ++i)
-      result.data()[i] = static_cast<float>(pixels.data()[i]) + middle_level;
+    for (std::size_t pixel = 0; pixel < pixels.extent(2); ++pixel) {
+      auto const [row, column] = m_order.position(pixel);
+      for (int c = 0; c < m_channels; ++c)
+        result(row, column, c) = static_cast<float>(pixels(0, 0, pixel, c)) + middle_level;
+    }
     return result;
   }
 
   /// Pairs of a query and a key that it attends to.
-  double pairs() const {
-    double const n     = static_cast<double>(length());
-    double const reach = std::min(static_cast<double>(m_method.search) * m_width, n - 1.);
-    return n * (2. * reach + 1.) - reach * (reach + 1.);  // the ends of the sequence lack some on one side
-  }
+  double pairs() const { return pairs_along(m_order.height) * pairs_along(m_order.width); }
 
   /// Floating-point operations of the two products.
   double operations() const { return 2. * pairs() * (head_dim() + m_channels); }
 
   /// Bytes of the tensors.
   double bytes() const {
-    return static_cast<double>(sizeof(T)) * static_cast<double>(m_sequence.patches.span() + m_sequence.pixels.span() +
-                                                                m_sequence.squared_norms.span() + m_out.span());
+    auto const of = [](auto const& view) { return static_cast<double>(view.span() * sizeof(*view.data())); };
+    return of(m_sequence.patches) + of(m_sequence.pixels) + of(m_sequence.bias) + of(m_sequence.positions) + of(m_out);
   }
 };
 

@@ -5,32 +5,35 @@
 #define DENOISE_PIXELSEQUENCE_HPP
 
 #include "image.hpp"
+#include "pixel_order.hpp"
 
 #include <KokkosAttention.hpp>
 
 #include <Kokkos_Core.hpp>
 
-/// The pixels of a picture, row by row, as the tensors of attention.
+/// The pixels of a picture as the tensors of attention.
 template <KokkosAttention::Scalar T>
 struct PixelSequence {
   using ExecutionSpace = Kokkos::DefaultExecutionSpace;
   using View           = Kokkos::View<T****, Kokkos::LayoutRight, ExecutionSpace::memory_space>;
 
-  View patches;        // (1, 1, pixels, patch * patch * channels): queries and keys
-  View pixels;         // (1, 1, pixels, channels): values
-  View squared_norms;  // (1, 1, 1, pixels): |patch|^2 times a factor, the bias
+  View patches;  // (1, 1, pixels, patch * patch * channels): queries and keys
+  View pixels;   // (1, 1, pixels, channels): values
+  View bias;     // (1, 1, 1, pixels): |patch|^2 times a factor
+  Kokkos::View<PixelOrder::Position*, ExecutionSpace::memory_space> positions;
 };
 
 /// Grey levels are counted from the middle, which distances do not notice: smaller numbers keep more digits.
 inline constexpr float middle_level = 127.5f;
 
-/// Writes the patch, the value and the bias of one pixel.
+/// Writes the patch, the value, the bias and the position of one pixel.
 template <KokkosAttention::Scalar T>
 struct CollectPatch {
   using Accumulation = KokkosAttention::accumulation_t<T>;
   using Sequence     = PixelSequence<T>;
 
   Kokkos::View<float const***, Kokkos::LayoutRight, typename Sequence::ExecutionSpace::memory_space> image;
+  PixelOrder order;
   Sequence sequence;
   int patch;
   Accumulation norm_factor;
@@ -41,42 +44,41 @@ struct CollectPatch {
   }
 
   KOKKOS_FUNCTION void operator()(KokkosAttention::index_t pixel) const {
-    int const height   = static_cast<int>(image.extent(0));
-    int const width    = static_cast<int>(image.extent(1));
-    int const channels = static_cast<int>(image.extent(2));
-    int const row      = static_cast<int>(pixel / width);
-    int const column   = static_cast<int>(pixel % width);
-    int feature        = 0;
-    Accumulation sum   = 0;
+    auto const [row, column]  = order.position(pixel);
+    sequence.positions(pixel) = {row, column};
+    int const channels        = static_cast<int>(image.extent(2));
+    int feature               = 0;
+    Accumulation sum          = 0;
     for (int y = row - patch / 2; y <= row + patch / 2; ++y)
       for (int x = column - patch / 2; x <= column + patch / 2; ++x)
         for (int c = 0; c < channels; ++c, ++feature) {
-          T const level = static_cast<T>(image(mirror(y, height), mirror(x, width), c) - middle_level);
+          T const level = static_cast<T>(image(mirror(y, order.height), mirror(x, order.width), c) - middle_level);
           sequence.patches(0, 0, pixel, feature) = level;
           sum += static_cast<Accumulation>(level) * static_cast<Accumulation>(level);
         }
     for (int c = 0; c < channels; ++c)
       sequence.pixels(0, 0, pixel, c) = static_cast<T>(image(row, column, c) - middle_level);
-    sequence.squared_norms(0, 0, 0, pixel) = static_cast<T>(norm_factor * sum);
+    sequence.bias(0, 0, 0, pixel) = static_cast<T>(norm_factor * sum);
   }
 };
 
 /// \param patch pixels across a patch, at most the picture's width and height
 /// \param norm_factor what the squared norms are multiplied by
 template <KokkosAttention::Scalar T>
-PixelSequence<T> make_pixel_sequence(Image const& image, int patch, double norm_factor) {
+PixelSequence<T> make_pixel_sequence(Image const& image, PixelOrder const& order, int patch, double norm_factor) {
   using View                 = typename PixelSequence<T>::View;
   using ExecutionSpace       = typename PixelSequence<T>::ExecutionSpace;
-  std::size_t const length   = image.extent(0) * image.extent(1);
+  auto const length          = order.length();
   std::size_t const head_dim = image.extent(2) * patch * patch;
   PixelSequence<T> const sequence{
       View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "patches"), 1, 1, length, head_dim),
       View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "pixels"), 1, 1, length, image.extent(2)),
-      View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "squared norms"), 1, 1, 1, length)};
+      View(Kokkos::view_alloc(Kokkos::WithoutInitializing, "bias"), 1, 1, 1, length),
+      decltype(PixelSequence<T>::positions)(Kokkos::view_alloc(Kokkos::WithoutInitializing, "positions"), length)};
   auto const device_image = Kokkos::create_mirror_view_and_copy(typename ExecutionSpace::memory_space(), image);
-  Kokkos::parallel_for(
-      "collect patches", Kokkos::RangePolicy<ExecutionSpace>(0, length),
-      CollectPatch<T>{device_image, sequence, patch, static_cast<KokkosAttention::accumulation_t<T>>(norm_factor)});
+  Kokkos::parallel_for("collect patches", Kokkos::RangePolicy<ExecutionSpace>(0, length),
+                       CollectPatch<T>{device_image, order, sequence, patch,
+                                       static_cast<KokkosAttention::accumulation_t<T>>(norm_factor)});
   return sequence;
 }
 

@@ -27,18 +27,20 @@ Image load(Arguments const& arguments) {
   return image;
 }
 
-NonLocalMeans choose_method(Arguments const& arguments, int rows) {
-  constexpr int rows_on_processors = 16;
+NonLocalMeans choose_method(Arguments const& arguments, Image const& image) {
+  constexpr int reach_on_processors = 12;
   constexpr bool on_processor =
       Kokkos::SpaceAccessibility<Kokkos::HostSpace, Kokkos::DefaultExecutionSpace::memory_space>::accessible;
-  // These keep most of the peak signal-to-noise ratio on photographs; see README.md.
-  double const strength = arguments.filter.value_or(0.6 * arguments.noise);
+  // What gave about the best peak signal-to-noise ratio on the photograph beside this file; see README.md.
+  double const strength = arguments.filter.value_or(0.7 * arguments.noise);
   if (strength <= 0.) throw std::invalid_argument("without noise, --filter must say how strong to filter");
-  int const search = arguments.full ? rows : arguments.search.value_or(on_processor ? rows_on_processors : rows);
+  int const everything = std::max(height(image), width(image));
+  int const reach =
+      arguments.full ? everything : arguments.search.value_or(on_processor ? reach_on_processors : everything);
   return {.patch    = arguments.patch.value_or(arguments.grey ? 7 : 5),
           .sigma    = arguments.noise,
           .strength = strength,
-          .search   = std::min(search, rows)};
+          .reach    = std::min(reach, everything)};
 }
 
 /// Denoises a picture, and reports.
@@ -47,16 +49,17 @@ Image denoise(Image const& noisy, NonLocalMeans const& method) {
   // Enough queries a call to fill a large GPU, few enough to see progress on a small machine.
   constexpr int queries_a_call = 16384;
   int const rows               = height(noisy);
-  int const band               = std::clamp(queries_a_call / width(noisy), 1, rows);
+  int const strips             = std::max(queries_a_call / (PixelOrder::strip_rows * width(noisy)), 1);
+  int const band               = std::min(strips * PixelOrder::strip_rows, rows);
 
   Denoiser<T> const denoiser(noisy, method);
   std::printf("sequence   %lld pixels, head_dim %d (%d x %d pixels, %d channels)\n",
               static_cast<long long>(denoiser.length()), denoiser.head_dim(), method.patch, method.patch,
               channels(noisy));
   std::printf("filter     strength %.1f grey levels\n", method.strength);
-  if (method.search < rows)
-    std::printf("search     %d rows above and below every pixel, not the whole picture (that is --full)\n",
-                method.search);
+  if (method.reach < std::max(rows, width(noisy)))
+    std::printf("search     %d rows and columns on every side of a pixel, not the whole picture (that is --full)\n",
+                method.reach);
   else
     std::printf("search     the whole picture for every pixel\n");
   std::printf("calls      of %d rows each\n%s", band, denoiser.describe_rows(0, band).c_str());
@@ -72,10 +75,12 @@ Image denoise(Image const& noisy, NonLocalMeans const& method) {
   }
   double const seconds = timer.seconds();
 
-  std::printf("time       %.2f s, %.3f TFLOP/s (of the two products, pairs attended to)\n", seconds,
+  std::printf("time       %.2f s, %.3f TFLOP/s (counting the two products of pairs within reach)\n", seconds,
               denoiser.operations() / seconds * 1e-12);
-  std::printf("memory     %.1f MB for patches, pixels, bias and output; %.3g scores, never stored, would be %.1f GB\n",
-              denoiser.bytes() * 1e-6, denoiser.pairs(), denoiser.pairs() * sizeof(T) * 1e-9);
+  double const length = static_cast<double>(denoiser.length());
+  std::printf("memory     %.1f MB for patches, pixels, bias, positions and output\n", denoiser.bytes() * 1e-6);
+  std::printf("           %.1f GB would hold the scores of all pairs, of which none is stored\n",
+              length * length * sizeof(T) * 1e-9);
   return denoiser.image();
 }
 
@@ -91,7 +96,7 @@ Image denoise(Image const& noisy, NonLocalMeans const& method, std::string const
 void run(Arguments const& arguments) {
   Image const image = load(arguments);
   std::printf("picture    %d x %d, %s\n", width(image), height(image), arguments.grey ? "grey" : "colour");
-  NonLocalMeans const method = choose_method(arguments, height(image));
+  NonLocalMeans const method = choose_method(arguments, image);
 
   Image const noisy = arguments.input_is_noisy ? image : add_noise(image, arguments.noise, arguments.seed);
   if (arguments.input_is_noisy)
