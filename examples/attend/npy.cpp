@@ -5,14 +5,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cctype>
-#include <cstdint>
+#include <charconv>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <stdexcept>
 #include <string_view>
-#include <utility>
+#include <system_error>
 
 static_assert(std::endian::native == std::endian::little, "the files are little-endian and read as they are");
 
@@ -72,13 +70,14 @@ class Header {
     require(text.starts_with('(') && text.find(')') != text.npos, "the shape in its header is no tuple");
     text = text.substr(1, text.find(')') - 1);
     std::vector<std::size_t> shape;
-    for (std::size_t begin = 0; begin < text.size();) {
-      std::size_t const end    = std::min(text.find(',', begin), text.size());
-      std::string const extent = std::string(text.substr(begin, end - begin));
-      begin                    = end + 1;
-      if (extent.find_first_not_of(' ') == extent.npos) continue;  // after the last comma
-      require(extent.find_first_not_of(" 0123456789") == extent.npos, "its shape holds '" + extent + "'");
-      shape.push_back(std::stoull(extent));
+    while (true) {
+      text.remove_prefix(std::min(text.find_first_not_of(", "), text.size()));
+      if (text.empty()) break;
+      std::size_t extent      = 0;
+      auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), extent);
+      require(error == std::errc(), "its shape is not one of lengths: " + std::string(text));
+      shape.push_back(extent);
+      text.remove_prefix(end - text.data());
     }
     return shape;
   }
