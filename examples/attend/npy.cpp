@@ -37,13 +37,15 @@ void require(bool condition, std::string const& problem) {
   if (!condition) throw std::runtime_error(problem);
 }
 
+std::string quoted(std::string_view text) { return std::string(1, '\'').append(text).append(1, '\''); }
+
 /// What the header says, a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }.
 class Header {
   std::string_view m_text;
 
   /// What follows a key.
   std::string_view value(std::string_view key) const {
-    std::size_t position = m_text.find("'" + std::string(key) + "'");
+    std::size_t position = m_text.find(quoted(key));
     require(position != m_text.npos, "its header has no " + std::string(key));
     position = m_text.find(':', position);
     require(position != m_text.npos, "its header has no value for " + std::string(key));
@@ -58,7 +60,7 @@ class Header {
   NpyType type() const {
     std::string_view const text = value("descr");
     for (NpyType const type : all_types)
-      if (text.starts_with("'" + std::string(descriptor(type)) + "'")) return type;
+      if (text.starts_with(quoted(descriptor(type)))) return type;
     throw std::runtime_error("it holds " + std::string(text.substr(0, text.find(','))) +
                              ", not float16, float32, float64 ('<f2', '<f4', '<f8') or bool ('|b1')");
   }

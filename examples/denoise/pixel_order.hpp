@@ -29,15 +29,16 @@ struct PixelOrder {
 
   KOKKOS_FUNCTION index_t length() const { return index_t(height) * width; }
 
-  /// Where the strip that begins at this row, or the sequence, if it would be below the picture, begins or ends.
+  /// Where in the sequence the strip begins that begins at this row; its end for rows below the picture.
   KOKKOS_FUNCTION index_t strip_begin(int row) const { return index_t(Kokkos::min(row, height)) * width; }
 
   KOKKOS_FUNCTION Position position(index_t pixel) const {
     // Pictures have fewer than 2^31 pixels, and 32-bit divisions are the faster ones.
-    int const strip       = static_cast<int>(pixel) / (strip_rows * width);
-    int const in_strip    = static_cast<int>(pixel) - strip * strip_rows * width;
-    int const rows_of_all = Kokkos::min(strip_rows, height - strip * strip_rows);  // the last strip may have fewer
-    return {strip * strip_rows + in_strip % rows_of_all, in_strip / rows_of_all};
+    int const strip         = static_cast<int>(pixel) / (strip_rows * width);
+    int const in_strip      = static_cast<int>(pixel) - strip * strip_rows * width;
+    int const rows_below    = height - strip * strip_rows;
+    int const rows_of_strip = rows_below < strip_rows ? rows_below : strip_rows;  // the last strip may have fewer
+    return {strip * strip_rows + in_strip % rows_of_strip, in_strip / rows_of_strip};
   }
 
   /// A box around the pixels [begin, end) of the sequence.
