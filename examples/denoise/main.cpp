@@ -41,9 +41,10 @@ void add_options(CLI::App& app, Arguments& arguments) {
                "the photograph has this noise already: add none, compare with nothing")
       ->needs(noise);
 
-  app.add_option("--filter", arguments.filter,
-                 "strength: how many grey levels a pair of patches may differ by, a pixel (default: in proportion to "
-                 "the noise)")
+  app.add_option(
+         "--filter", arguments.filter,
+         "strength: how many grey levels alike patches may differ by (default: 0.7 of the noise, 0.5 if the whole "
+         "picture is searched)")
       ->check(CLI::PositiveNumber);
   app.add_option("--patch", arguments.patch, "pixels across a patch, odd (default: 5, or 7 in grey)")
       ->check(CLI::PositiveNumber)

@@ -7,8 +7,10 @@ import numpy
 random = numpy.random.default_rng(1)
 batch, heads, kv_heads, q_len, k_len, head_dim, value_dim = 2, 4, 2, 33, 47, 24, 17
 
+
 def save(name, array):
     numpy.save(name + ".npy", array)
+
 
 save("q", random.standard_normal((batch, heads, q_len, head_dim), numpy.float32))
 save("k", random.standard_normal((batch, kv_heads, k_len, head_dim), numpy.float32))
