@@ -21,17 +21,19 @@ struct Errors {
   double relative_mean() const { return reference_mean > 0. ? mean / reference_mean : mean; }
 };
 
-/// Compares n numbers. Infinities count where they differ only; a NaN makes the errors infinite.
+/// Compares n numbers. Equal infinities are no error; other infinities, and NaNs, make an infinite one.
 template <class T>
 Errors compare(T const* numbers, double const* reference, std::size_t n) {
   Errors errors;
   for (std::size_t i = 0; i < n; ++i) {
     double const number = static_cast<double>(numbers[i]);
-    if (number == reference[i] && std::isinf(number)) continue;
-    double const error     = std::abs(number - reference[i]);
-    double const magnitude = std::abs(reference[i]);
-    errors.maximum = std::max(errors.maximum, std::isnan(error) ? std::numeric_limits<double>::infinity() : error);
-    errors.reference_maximum = std::max(errors.reference_maximum, magnitude);
+    if (std::isinf(number) && number == reference[i]) continue;
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    bool const finite         = std::isfinite(number) && std::isfinite(reference[i]);
+    double const error        = finite ? std::abs(number - reference[i]) : infinity;
+    double const magnitude    = std::isfinite(reference[i]) ? std::abs(reference[i]) : 0.;
+    errors.maximum            = std::max(errors.maximum, error);
+    errors.reference_maximum  = std::max(errors.reference_maximum, magnitude);
     errors.mean += error / static_cast<double>(n);
     errors.reference_mean += magnitude / static_cast<double>(n);
   }

@@ -3,7 +3,9 @@
 
 #include "reference.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <vector>
 
@@ -18,12 +20,12 @@ auto broadcast(View const& view, std::size_t b, std::size_t h, std::size_t i, st
 
 void attend_row(ReferenceInput const& input, Settings const& settings, ReferenceOutput const& output, std::size_t b,
                 std::size_t h, std::size_t i) {
-  auto const q_len      = static_cast<Settings::index_t>(input.q.extent(2));
-  auto const k_len      = static_cast<Settings::index_t>(input.k.extent(2));
-  std::size_t const dim = input.q.extent(3);
-  double const scale    = settings.scale != 0. ? settings.scale : 1. / std::sqrt(static_cast<double>(dim));
-  std::size_t const kv_head =
-      h / (input.q.extent(1) / input.k.extent(1));  // as many query heads share a key-value head
+  auto const q_len                = static_cast<Settings::index_t>(input.q.extent(2));
+  auto const k_len                = static_cast<Settings::index_t>(input.k.extent(2));
+  std::size_t const dim           = input.q.extent(3);
+  double const scale              = settings.scale != 0. ? settings.scale : 1. / std::sqrt(static_cast<double>(dim));
+  std::size_t const heads_a_group = input.q.extent(1) / input.k.extent(1);  // query heads that share keys and values
+  std::size_t const kv_head       = h / heads_a_group;
   double const slope =
       settings.alibi ? Settings::alibi_slope(static_cast<int>(h), static_cast<int>(input.q.extent(1))) : 0.;
   auto const diagonal     = settings.diagonal(static_cast<Settings::index_t>(i), q_len, k_len);

@@ -10,11 +10,14 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 /// \file
 /// Between the arrays of files and the Views of attention.
@@ -24,7 +27,7 @@ using DeviceMemory = Kokkos::DefaultExecutionSpace::memory_space;
 template <class T, class MemorySpace = DeviceMemory>
 using Tensor = Kokkos::View<T****, Kokkos::LayoutRight, MemorySpace>;
 
-/// The numbers of a host View of 16-bit type, say, as double.
+/// The numbers of a View, on the host and as double.
 template <class T>
 Tensor<double, Kokkos::HostSpace> to_double(Tensor<T> const& tensor) {
   auto const host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), tensor);
