@@ -35,8 +35,9 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
   Impl::check_tensors<Space>(check, q, k, v, out);
   Impl::check_options(check, q, k, options, needed);
 
-  Impl::PortableTile const tile = Impl::portable_tile<Space, ScalarType>(
-      static_cast<index_t>(q.extent(2)), static_cast<int>(q.extent(3)), static_cast<int>(v.extent(3)));
+  Impl::PortableTile const tile =
+      Impl::portable_tile<Space, ScalarType>(static_cast<index_t>(q.extent(2)), static_cast<index_t>(k.extent(2)),
+                                             static_cast<int>(q.extent(3)), static_cast<int>(v.extent(3)));
   std::ostringstream text;
   text << "KokkosAttention::forward of " << Impl::scalar_name<ScalarType>() << " on " << Space::name() << ": q "
        << Impl::shape({q.extent(0), q.extent(1), q.extent(2), q.extent(3)}) << ", k "

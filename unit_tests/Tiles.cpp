@@ -18,7 +18,7 @@ using Impl::choose_portable_tile;
 using Impl::PortableTile;
 using Impl::TileQuery;
 
-constexpr TileQuery h100(int element_bytes, int head_dim, index_t q_len = 4096) {
+constexpr TileQuery h100(int element_bytes, int head_dim, index_t q_len = 4096, index_t k_len = 4096) {
   return {.on_host       = false,
           .element_bytes = element_bytes,
           .block_rows    = 4,
@@ -26,6 +26,7 @@ constexpr TileQuery h100(int element_bytes, int head_dim, index_t q_len = 4096) 
           .head_dim      = head_dim,
           .value_dim     = head_dim,
           .q_len         = q_len,
+          .k_len         = k_len,
           .scratch_limit = {224000, 20u << 20}};
 }
 
@@ -35,7 +36,7 @@ constexpr TileQuery old_kokkos(TileQuery query) {
   return query;
 }
 
-constexpr TileQuery host(int element_bytes, int head_dim, index_t q_len = 4096) {
+constexpr TileQuery host(int element_bytes, int head_dim, index_t q_len = 4096, index_t k_len = 4096) {
   return {.on_host       = true,
           .element_bytes = element_bytes,
           .block_rows    = 8,
@@ -43,16 +44,20 @@ constexpr TileQuery host(int element_bytes, int head_dim, index_t q_len = 4096) 
           .head_dim      = head_dim,
           .value_dim     = head_dim,
           .q_len         = q_len,
+          .k_len         = k_len,
           .scratch_limit = {32u << 10, 20u << 20}};
 }
 
-TEST_CASE("tiles of an H100 leave room for a second team", "[tiles]") {
+TEST_CASE("tiles of an H100", "[tiles]") {
   constexpr PortableTile tile = choose_portable_tile(h100(4, 128));
-  STATIC_REQUIRE(tile.queries == 64);
-  STATIC_REQUIRE(tile.keys == 32);
+  STATIC_REQUIRE(tile.queries == 128);
+  STATIC_REQUIRE(tile.keys == 64);
   STATIC_REQUIRE(tile.scratch_level == 0);
-  STATIC_REQUIRE(2 * tile.scratch_bytes <= 224000);
-  STATIC_REQUIRE(choose_portable_tile(h100(4, 64)).keys == 64);
+  STATIC_REQUIRE(tile.team_size * tile.vector_length == 512);
+  STATIC_REQUIRE(choose_portable_tile(h100(8, 128)).scratch_level == 0);
+  STATIC_REQUIRE(choose_portable_tile(old_kokkos(h100(4, 64))).scratch_level == 0);
+  // Head dimensions for which not even the smallest tile fits.
+  STATIC_REQUIRE(choose_portable_tile(h100(8, 4096)).scratch_level == 1);
 }
 
 TEST_CASE("tiles fit what the execution space offers, at every head dimension", "[tiles]") {
@@ -66,6 +71,7 @@ TEST_CASE("tiles fit what the execution space offers, at every head dimension", 
     REQUIRE(tile.queries % query.block_rows == 0);
     REQUIRE(tile.keys % query.block_columns == 0);
     REQUIRE(tile.padded_value_dim % query.block_columns == 0);
+    REQUIRE(tile.team_size * tile.vector_length <= Impl::most_team_threads);
     REQUIRE(tile.padded_value_dim >= query.value_dim);
     REQUIRE(tile.query_stride >= head_dim);
     // The arrays do not overlap.
@@ -78,12 +84,18 @@ TEST_CASE("tiles fit what the execution space offers, at every head dimension", 
   }
 }
 
-TEST_CASE("the keys of a tile do not depend on the number of queries", "[tiles]") {
-  // They settle the order of a row's sums, which must not depend on what else is in a batch.
+TEST_CASE("lengths do not change how many keys a tile has, unless one tile holds them all", "[tiles]") {
+  // The keys of a tile settle the order of a row's sums, which must not depend on what else is in a batch.
   int const head_dim = GENERATE(16, 64, 128, 500);
   for (index_t q_len : {0, 1, 5, 63, 64, 1000}) {
     REQUIRE(choose_portable_tile(h100(4, head_dim, q_len)).keys == choose_portable_tile(h100(4, head_dim)).keys);
     REQUIRE(choose_portable_tile(host(8, head_dim, q_len)).keys == choose_portable_tile(host(8, head_dim)).keys);
+    for (index_t k_len : {0, 1, 5, 63, 64, 65, 1000}) {
+      CAPTURE(head_dim, q_len, k_len);
+      int const keys     = choose_portable_tile(h100(4, head_dim, q_len, k_len)).keys;
+      int const all_keys = choose_portable_tile(h100(4, head_dim)).keys;
+      REQUIRE((keys == all_keys || (k_len <= keys && keys < all_keys)));
+    }
     REQUIRE(choose_portable_tile(h100(4, head_dim, q_len)).queries < std::max<index_t>(q_len, 1) + 4);
   }
 }

@@ -48,9 +48,8 @@ class PortableEngine {
     load(
         m_arguments.q, tile.batch, tile.head, tile.query_begin, queries, block_rows(queries), m_arguments.head_dim,
         m_arguments.head_dim, [this](int i, int d) { return i * m_tile.query_stride + d; }, m_query);
-    Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, block_rows(queries) * m_tile.value_stride),
-                         [&](int i) { m_output[i] = 0; });
-    Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, queries), [&](int i) { m_state[i] = SoftmaxState<T>(); });
+    Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, block_rows(queries)),
+                         [&](int i) { m_state[i] = SoftmaxState<T>(); });
     m_member.team_barrier();
   }
 
@@ -71,12 +70,10 @@ class PortableEngine {
   }
 
   KOKKOS_FUNCTION void multiply_query_key(Tile const& tile) const {
-    T const scale = m_arguments.scale;
     multiply_tiles<Block>(m_member, block_rows(count(tile.query_begin, tile.query_end)), m_tile.keys,
-                          m_arguments.head_dim, LeftOperand<T>{m_query, m_tile.query_stride, 1},
+                          m_arguments.head_dim, LeftOperand<T>{m_query, m_tile.query_stride},
                           RightOperand<T>{m_key_value, m_tile.key_stride}, [&](int i) {
-                            T* const row = m_score + i * m_tile.score_stride;
-                            return [row, scale](int j, T sum) { row[j] = scale * sum; };
+                            return TargetRow<T>{m_score + i * m_tile.score_stride, T(0), m_arguments.scale};
                           });
     m_member.team_barrier();
   }
@@ -95,11 +92,9 @@ class PortableEngine {
   KOKKOS_FUNCTION void accumulate_output(Tile const& tile) const {
     int const keys = count(tile.key_begin, tile.key_end);
     multiply_tiles<Block>(m_member, block_rows(count(tile.query_begin, tile.query_end)), m_tile.padded_value_dim, keys,
-                          LeftOperand<T>{m_score, m_tile.score_stride, 1},
+                          LeftOperand<T>{m_score, m_tile.score_stride},
                           RightOperand<T>{m_key_value, m_tile.value_stride}, [&](int i) {
-                            T* const row    = m_output + i * m_tile.value_stride;
-                            T const rescale = m_state[i].rescale;
-                            return [row, rescale](int d, T sum) { row[d] = rescale * row[d] + sum; };
+                            return TargetRow<T>{m_output + i * m_tile.value_stride, m_state[i].rescale, T(1)};
                           });
     m_member.team_barrier();
   }
@@ -112,8 +107,9 @@ class PortableEngine {
       index_t const query   = tile.query_begin + i;
       T const normalisation = m_state[i].normalisation();
       Kokkos::parallel_for(Kokkos::ThreadVectorRange(m_member, value_dim), [&](int d) {
-        out(tile.batch, tile.head, query, d) =
-            static_cast<ScalarType>(normalisation * m_output[i * m_tile.value_stride + d]);
+        out(tile.batch, tile.head, query, d) = static_cast<ScalarType>(
+            // Nothing was accumulated where there was nothing to attend.
+            normalisation == T(0) ? T(0) : normalisation * m_output[i * m_tile.value_stride + d]);
       });
       if (lse.data != nullptr)
         Kokkos::single(Kokkos::PerThread(m_member), [&] { lse(tile.batch, tile.head, query, 0) = m_state[i].lse(); });

@@ -18,7 +18,8 @@ namespace KokkosAttention::Impl {
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 struct PortableForwardKernel {
   // Rows of a causal problem differ in length: threads that finish early take the next tile.
-  using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>>;
+  using Policy =
+      Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::LaunchBounds<most_team_threads, 1>>;
   using Member = typename Policy::member_type;
 
   ForwardArguments<ScalarType> arguments;
@@ -49,7 +50,7 @@ struct PortableForwardKernel {
 };
 
 template <class ExecutionSpace, Scalar ScalarType>
-PortableTile portable_tile(index_t q_len, int head_dim, int value_dim) {
+PortableTile portable_tile(index_t q_len, index_t k_len, int head_dim, int value_dim) {
   using Policy = Kokkos::TeamPolicy<ExecutionSpace>;
   using Block  = RegisterBlock<accumulation_t<ScalarType>, runs_on_host<ExecutionSpace>>;
   return choose_portable_tile(
@@ -60,6 +61,7 @@ PortableTile portable_tile(index_t q_len, int head_dim, int value_dim) {
        .head_dim      = head_dim,
        .value_dim     = value_dim,
        .q_len         = q_len,
+       .k_len         = k_len,
        .scratch_limit = {std::size_t(Policy::scratch_size_max(0)), std::size_t(Policy::scratch_size_max(1))}});
 }
 
@@ -67,9 +69,9 @@ template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 void portable_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
                       M const& mask) {
   using Kernel = PortableForwardKernel<ExecutionSpace, ScalarType, Scores, M>;
-  Kernel const kernel{
-      arguments, scores, mask,
-      portable_tile<ExecutionSpace, ScalarType>(arguments.q_len, arguments.head_dim, arguments.value_dim)};
+  Kernel const kernel{arguments, scores, mask,
+                      portable_tile<ExecutionSpace, ScalarType>(arguments.q_len, arguments.k_len, arguments.head_dim,
+                                                                arguments.value_dim)};
   index_t const total = kernel.query_tiles() * arguments.batch * arguments.q_heads;
   if (total == 0) return;
   auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(total, index_t(INT_MAX))),

@@ -31,61 +31,131 @@ constexpr int native_vector_bytes = 16;
 ///         instruction sets do not share a symbol
 template <class T, bool OnHost, int VectorBytes = native_vector_bytes>
 struct RegisterBlock {
-  static constexpr int rows    = OnHost && VectorBytes == 64 ? 8 : 4;
-  static constexpr int columns = OnHost ? 2 * VectorBytes / int(sizeof(T)) : 4;
-  static constexpr int lanes   = OnHost ? columns : 1;  // neighbouring columns in one thread
+  static constexpr bool on_host = OnHost;
+  static constexpr int rows     = OnHost && VectorBytes == 64 ? 8 : 4;
+  static constexpr int columns  = OnHost ? 2 * VectorBytes / int(sizeof(T)) : 4;
 };
 
-/// An operand in scratch: element (row, step) or (step, column) at data[row * row_stride + step * step_stride].
+/// The left factor in scratch, row by row: element (row, step) at data[row * stride + step].
 template <class T>
 struct LeftOperand {
   T const* data;
-  int row_stride;
-  int step_stride;
+  int stride;
 };
 
-/// Columns lie next to each other.
+/// The right factor in scratch, row by row: element (step, column) at data[step * stride + column].
 template <class T>
 struct RightOperand {
   T const* data;
-  int step_stride;
+  int stride;
 };
 
-/// Computes left * right in blocks, and gives each element to `target(row)(column, value)`.
-///
-/// Blocks are divided among the team's threads and lanes. On devices the columns of a block lie `column_blocks` apart,
-/// so that neighbouring lanes read neighbouring words; on hosts they are adjacent, so that they make vectors.
+/// Where a row of the product goes: data = keep * data + factor * product; with keep = 0, data is not read.
+template <class T>
+struct TargetRow {
+  T* data;
+  T keep;
+  T factor;
+};
+
+/// Neighbouring numbers that a device thread loads and stores at once.
+template <class T, int n>
+struct alignas(16) Pack {
+  T value[n];
+
+  KOKKOS_FUNCTION static Pack load(T const* from) { return *reinterpret_cast<Pack const*>(from); }
+  KOKKOS_FUNCTION void store(T* to) const { *reinterpret_cast<Pack*>(to) = *this; }
+};
+
+/// One block on a host: the columns are the lanes of vectors.
+template <class Block, class T, class Target>
+KOKKOS_FUNCTION void multiply_block_on_host(int row, int column, int steps, LeftOperand<T> left, RightOperand<T> right,
+                                            Target const& target) {
+  T const* const a = left.data + row * left.stride;
+  T const* const b = right.data + column;
+
+  T sum[Block::rows][Block::columns] = {};
+  for (int step = 0; step < steps; ++step) {
+    KOKKOSATTENTION_UNROLL
+    for (int i = 0; i < Block::rows; ++i) {
+      T const x = a[i * left.stride + step];
+      KOKKOSATTENTION_LANES
+      for (int j = 0; j < Block::columns; ++j) sum[i][j] += x * b[step * right.stride + j];
+    }
+  }
+  KOKKOSATTENTION_UNROLL
+  for (int i = 0; i < Block::rows; ++i) {
+    TargetRow<T> const to = target(row + i);
+    T* const data         = to.data + column;
+    if (to.keep == T(0)) {
+      KOKKOSATTENTION_LANES
+      for (int j = 0; j < Block::columns; ++j) data[j] = to.factor * sum[i][j];
+    } else {
+      KOKKOSATTENTION_LANES
+      for (int j = 0; j < Block::columns; ++j) data[j] = to.keep * data[j] + to.factor * sum[i][j];
+    }
+  }
+}
+
+/// One block on a device: scratch is read in packs, along the steps from the left and along the columns from the right.
+template <class Block, class T, class Target>
+KOKKOS_FUNCTION void multiply_block_on_device(int row, int column, int steps, LeftOperand<T> left,
+                                              RightOperand<T> right, Target const& target) {
+  constexpr int unrolled = 4;
+  using Row              = Pack<T, Block::columns>;
+  T const* const a       = left.data + row * left.stride;
+  T const* const b       = right.data + column;
+
+  T sum[Block::rows][Block::columns] = {};
+  int step                           = 0;
+  for (; step + unrolled <= steps; step += unrolled) {
+    Pack<T, unrolled> x[Block::rows];
+    KOKKOSATTENTION_UNROLL
+    for (int i = 0; i < Block::rows; ++i) x[i] = Pack<T, unrolled>::load(a + i * left.stride + step);
+    KOKKOSATTENTION_UNROLL
+    for (int u = 0; u < unrolled; ++u) {
+      Row const y = Row::load(b + (step + u) * right.stride);
+      KOKKOSATTENTION_UNROLL
+      for (int i = 0; i < Block::rows; ++i) {
+        KOKKOSATTENTION_UNROLL
+        for (int j = 0; j < Block::columns; ++j) sum[i][j] += x[i].value[u] * y.value[j];
+      }
+    }
+  }
+  for (; step < steps; ++step) {
+    Row const y = Row::load(b + step * right.stride);
+    KOKKOSATTENTION_UNROLL
+    for (int i = 0; i < Block::rows; ++i) {
+      KOKKOSATTENTION_UNROLL
+      for (int j = 0; j < Block::columns; ++j) sum[i][j] += a[i * left.stride + step] * y.value[j];
+    }
+  }
+  KOKKOSATTENTION_UNROLL
+  for (int i = 0; i < Block::rows; ++i) {
+    TargetRow<T> const to = target(row + i);
+    Row result            = to.keep == T(0) ? Row{} : Row::load(to.data + column);
+    KOKKOSATTENTION_UNROLL
+    for (int j = 0; j < Block::columns; ++j) result.value[j] = to.keep * result.value[j] + to.factor * sum[i][j];
+    result.store(to.data + column);
+  }
+}
+
+/// Computes left * right in blocks, divided among the team's threads and lanes, and gives row i to target(i).
+/// Strides and the target's rows are multiples of 16 bytes.
 /// \param rows, columns multiples of the block's; \param steps length of the inner products
 template <class Block, class Member, class T, class Target>
 KOKKOS_FUNCTION void multiply_tiles(Member const& member, int rows, int columns, int steps, LeftOperand<T> left,
                                     RightOperand<T> right, Target const& target) {
-  int const row_blocks     = rows / Block::rows;
-  int const column_blocks  = columns / Block::columns;
-  int const column_stride  = Block::lanes == 1 ? column_blocks : 1;
-  auto const compute_block = [&](int block) {
+  int const row_blocks    = rows / Block::rows;
+  int const column_blocks = columns / Block::columns;
+  Kokkos::parallel_for(Kokkos::TeamVectorRange(member, row_blocks * column_blocks), [&](int block) {
     int const row    = block / column_blocks * Block::rows;
-    int const column = block % column_blocks * Block::lanes;
-    T const* const a = left.data + row * left.row_stride;
-    T const* const b = right.data + column;
-
-    T sum[Block::rows][Block::columns] = {};
-    for (int step = 0; step < steps; ++step) {
-      KOKKOSATTENTION_UNROLL
-      for (int i = 0; i < Block::rows; ++i) {
-        T const x = a[i * left.row_stride + step * left.step_stride];
-        KOKKOSATTENTION_LANES
-        for (int j = 0; j < Block::columns; ++j)
-          sum[i][j] += x * b[step * right.step_stride + (Block::lanes == 1 ? j * column_stride : j)];
-      }
-    }
-    KOKKOSATTENTION_UNROLL
-    for (int i = 0; i < Block::rows; ++i) {
-      auto const write = target(row + i);
-      KOKKOSATTENTION_LANES
-      for (int j = 0; j < Block::columns; ++j) write(column + (Block::lanes == 1 ? j * column_stride : j), sum[i][j]);
-    }
-  };
-  Kokkos::parallel_for(Kokkos::TeamVectorRange(member, row_blocks * column_blocks), compute_block);
+    int const column = block % column_blocks * Block::columns;
+    if constexpr (Block::on_host)
+      multiply_block_on_host<Block>(row, column, steps, left, right, target);
+    else
+      multiply_block_on_device<Block>(row, column, steps, left, right, target);
+  });
 }
 
 }  // namespace KokkosAttention::Impl

@@ -15,14 +15,14 @@
 
 namespace KokkosAttention::Impl {
 
-/// What the choice of a tile depends on. Of the lengths, only the number of queries: neither the other sequences of a
-/// batch nor the number of keys may change the order of a row's sums.
+/// What the choice of a tile depends on. Lengths only make a tile smaller where it would be partly empty, which changes
+/// no row's order of sums: a sequence's result must not depend on what else is in the batch.
 struct TileQuery {
   bool on_host;
   int element_bytes;              // of the accumulation type
   int block_rows, block_columns;  // of RegisterBlock
   int head_dim, value_dim;
-  index_t q_len;
+  index_t q_len, k_len;
   std::size_t scratch_limit[2];  // TeamPolicy::scratch_size_max of levels 0 and 1
 };
 
@@ -30,11 +30,15 @@ KOKKOS_INLINE_FUNCTION constexpr int round_up(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+/// The most threads of a device team; the kernels are compiled for it.
+inline constexpr int most_team_threads = 512;
+
 /// A team's tile and where its arrays lie in team scratch, in elements of the accumulation type.
 struct PortableTile {
   int queries = 0, keys = 0;
   int padded_value_dim = 0;
-  // Row strides. On devices they are odd, so that rows and columns are both read without bank conflicts.
+  // Row strides. On devices they are multiples of 16 bytes, for wide loads, but not of 32 words, against bank
+  // conflicts.
   int query_stride = 0, key_stride = 0, value_stride = 0, score_stride = 0;
   int key_value_offset = 0, score_offset = 0, output_offset = 0, state_offset = 0;  // the queries come first
   int scratch_level         = 0;
@@ -44,11 +48,11 @@ struct PortableTile {
 
 constexpr PortableTile lay_out_tile(TileQuery const& query, int queries, int keys) {
   PortableTile tile;
-  int const pad         = query.on_host ? 0 : 1;
+  int const pad         = query.on_host ? 0 : 4;
   tile.queries          = queries;
   tile.keys             = keys;
   tile.padded_value_dim = round_up(query.value_dim, query.block_columns);
-  tile.query_stride     = query.on_host ? query.head_dim : query.head_dim | 1;
+  tile.query_stride     = query.on_host ? query.head_dim : round_up(query.head_dim, 4) + pad;
   tile.key_stride       = keys + pad;
   tile.value_stride     = tile.padded_value_dim + pad;
   tile.score_stride     = keys + pad;
@@ -63,42 +67,39 @@ constexpr PortableTile lay_out_tile(TileQuery const& query, int queries, int key
   tile.state_offset  = tile.output_offset + round_up(queries * tile.value_stride, aligned);
   tile.scratch_bytes = std::size_t(tile.state_offset + 3 * queries + aligned) * query.element_bytes;
   if (!query.on_host) {
-    tile.team_size     = 8;
-    tile.vector_length = 32;
+    // A thread a block of the larger product, within what a multiprocessor's registers allow.
+    int const widest   = keys > tile.padded_value_dim ? keys : tile.padded_value_dim;
+    int const blocks   = queries / query.block_rows * (widest / query.block_columns);
+    int const threads  = blocks < 128 ? 128 : blocks < most_team_threads ? round_up(blocks, 32) : most_team_threads;
+    tile.vector_length = 8;
+    tile.team_size     = threads / tile.vector_length;
   }
   return tile;
 }
 
-/// On devices the largest tile that leaves a multiprocessor room for a second team, or else the largest that fits
-/// level-0 scratch; for very large head dimensions a small tile in level-1 scratch, which is global memory. On hosts,
-/// where level 1 is the roomy one, a tile for the second-level cache.
+/// On devices the largest tile that fits level-0 scratch, or, for very large head dimensions, a small one in level 1,
+/// which is global memory. On hosts, where level 1 is the roomy one, a tile for the second-level cache.
 constexpr PortableTile choose_portable_tile(TileQuery const& query) {
   constexpr std::size_t host_cache = 512 * 1024;
-  constexpr int most_queries = 128, most_keys = 64, fewest_keys = 16, smallest_for_two_teams = 32;
+  constexpr int most_queries = 128, most_keys = 64, fewest_keys = 16;
 
-  int const level             = query.on_host ? 1 : 0;
-  int const key_step          = query.block_columns > fewest_keys ? query.block_columns : fewest_keys;
-  std::size_t const budgets[] = {query.on_host ? host_cache : query.scratch_limit[0] / 2, query.scratch_limit[level]};
-  PortableTile tile;
-  bool fits = false;
-  for (int attempt = 0; attempt < 2 && !fits; ++attempt) {
-    int queries     = query.on_host ? most_queries : most_queries / 2;
-    int keys        = round_up(most_keys, key_step);
-    int const least = attempt == 0 ? smallest_for_two_teams : query.block_rows;
-    while (true) {
-      tile = lay_out_tile(query, queries, keys);
-      fits = tile.scratch_bytes <= budgets[attempt];
-      if (fits || (queries <= least && keys == key_step)) break;
-      if (keys >= queries && keys > key_step)
-        keys = round_up(keys / 2, key_step);
-      else
-        queries = queries / 2;
-    }
+  int const level    = query.on_host ? 1 : 0;
+  int const key_step = query.block_columns > fewest_keys ? query.block_columns : fewest_keys;
+  std::size_t const budget =
+      query.on_host && host_cache < query.scratch_limit[1] ? host_cache : query.scratch_limit[level];
+  int queries = most_queries;
+  int keys    = round_up(most_keys, key_step);
+  bool fits   = lay_out_tile(query, queries, keys).scratch_bytes <= budget;
+  while (!fits && (queries > query.block_rows || keys > key_step)) {
+    if (keys > key_step && keys >= queries)
+      keys = round_up(keys / 2, key_step);
+    else
+      queries = queries / 2;
+    fits = lay_out_tile(query, queries, keys).scratch_bytes <= budget;
   }
-  // The keys of a tile are settled; fewer queries only save work.
-  int const queries =
-      query.q_len < tile.queries ? round_up(query.q_len > 0 ? int(query.q_len) : 1, query.block_rows) : tile.queries;
-  tile               = lay_out_tile(query, queries, tile.keys);
+  if (query.q_len < queries) queries = round_up(query.q_len > 0 ? int(query.q_len) : 1, query.block_rows);
+  if (query.k_len < keys) keys = round_up(query.k_len > 0 ? int(query.k_len) : 1, key_step);
+  PortableTile tile  = lay_out_tile(query, queries, keys);
   tile.scratch_level = fits ? level : 1;
   return tile;
 }

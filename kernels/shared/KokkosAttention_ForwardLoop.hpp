@@ -17,7 +17,7 @@
 ///
 /// An engine owns where tiles and scores live, the two products, rows and their reductions, and loads and stores:
 ///
-///     engine.begin(tile)             loads the queries, clears output and softmax state
+///     engine.begin(tile)             loads the queries, clears the softmax state
 ///     engine.load_keys(tile)         brings a tile of keys in
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.query(), row.transform(f(j, score)),

@@ -23,7 +23,7 @@ struct TiledProductKernel {
   using Block                           = RegisterBlock<T, runs_on_host<ExecutionSpace>>;
   static constexpr int tile             = 32;  // rows, and steps of the inner products taken at a time
   static constexpr int columns          = 64;
-  static constexpr int pad              = runs_on_host<ExecutionSpace> ? 0 : 1;  // against bank conflicts
+  static constexpr int pad              = runs_on_host<ExecutionSpace> ? 0 : 4;  // against bank conflicts
   static constexpr int scratch_elements = tile * (tile + pad) + tile * (columns + pad) + tile * (columns + pad);
   // On hosts level 1 is the roomy one.
   KOKKOS_FUNCTION static constexpr int scratch_level() { return runs_on_host<ExecutionSpace> ? 1 : 0; }
@@ -71,10 +71,9 @@ struct TiledProductKernel {
         b[p * (columns + pad) + j] = inside ? right_matrix[at] : T(0);
       });
       member.team_barrier();
-      multiply_tiles<Block>(member, tile, columns, tile, LeftOperand<T>{a, tile + pad, 1},
+      multiply_tiles<Block>(member, tile, columns, tile, LeftOperand<T>{a, tile + pad},
                             RightOperand<T>{b, columns + pad}, [&](int i) {
-                              T* const target = sum + i * (columns + pad);
-                              return [target](int j, T value) { target[j] += value; };
+                              return TargetRow<T>{sum + i * (columns + pad), T(1), T(1)};
                             });
       member.team_barrier();
     }
