@@ -73,6 +73,9 @@ inline std::string shape(std::initializer_list<std::size_t> extents) {
   return text.str();
 }
 
+/// Rows of this many numbers still fit every engine's tiles.
+inline constexpr std::size_t largest_head_dim = 65536;
+
 template <class ExecutionSpace, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out>
 void check_tensors(ArgumentChecker const& check, Q const& q, K const& k, V const& v, Out const& out) {
   check.template accessible<ExecutionSpace>(q, "q");
@@ -80,9 +83,10 @@ void check_tensors(ArgumentChecker const& check, Q const& q, K const& k, V const
   check.template accessible<ExecutionSpace>(v, "v");
   check.template accessible<ExecutionSpace>(out, "out");
 
-  for (int d : {0, 1, 3})
-    check.require(q.extent(d) <= INT_MAX, "q", "batch, heads and head_dim below 2^31", q.extent(d));
-  check.require(v.extent(3) <= INT_MAX, "v", "value_dim below 2^31", v.extent(3));
+  check.require(q.extent(0) <= INT_MAX, "q", "batch below 2^31", q.extent(0));
+  check.require(q.extent(1) <= INT_MAX, "q", "heads below 2^31", q.extent(1));
+  check.require(q.extent(3) <= largest_head_dim, "q", "head_dim of at most 65536", q.extent(3));
+  check.require(v.extent(3) <= largest_head_dim, "v", "value_dim of at most 65536", v.extent(3));
   check.require(q.extent(3) > 0, "q", "head_dim of at least 1", 0);
   check.require(v.extent(3) > 0, "v", "value_dim of at least 1", 0);
 
@@ -119,9 +123,14 @@ void check_broadcast(ArgumentChecker const& check, Q const& q, K const& k, View 
 template <AttentionView Q, AttentionView K>
 void check_options(ArgumentChecker const& check, Q const& q, K const& k, options_t<Q> const& options,
                    std::size_t workspace_bytes) {
-  check.require(std::isfinite(options.scale), "options.scale", "a finite number, 0 for 1 / sqrt(head_dim)",
+  using Accumulation       = accumulation_t<typename Q::non_const_value_type>;
+  auto const representable = [](double value) {
+    auto const converted = static_cast<Accumulation>(value);
+    return std::isfinite(converted) && (converted != 0) == (value != 0);
+  };
+  check.require(representable(options.scale), "options.scale", "a finite number, 0 for 1 / sqrt(head_dim)",
                 options.scale);
-  check.require(std::isfinite(options.softcap) && options.softcap >= 0, "options.softcap",
+  check.require(representable(options.softcap) && options.softcap >= 0, "options.softcap",
                 "a finite number of at least 0", options.softcap);
   check.require(options.window.left >= -1, "options.window.left", "-1 (unbounded) or a number of keys",
                 options.window.left);
@@ -134,8 +143,6 @@ void check_options(ArgumentChecker const& check, Q const& q, K const& k, options
   if (options.workspace.data() != nullptr) {
     check.require(options.workspace.extent(0) >= workspace_bytes, "options.workspace",
                   "at least " + std::to_string(workspace_bytes) + " bytes", options.workspace.extent(0));
-    check.require(reinterpret_cast<std::uintptr_t>(options.workspace.data()) % 256 == 0, "options.workspace",
-                  "an address aligned to 256 bytes", static_cast<void const*>(options.workspace.data()));
   }
 }
 

@@ -35,9 +35,14 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
   Impl::check_tensors<Space>(check, q, k, v, out);
   Impl::check_options(check, q, k, options, needed);
 
-  Impl::PortableTile const tile =
-      Impl::portable_tile<Space, ScalarType>(static_cast<index_t>(q.extent(2)), static_cast<index_t>(k.extent(2)),
-                                             static_cast<int>(q.extent(3)), static_cast<int>(v.extent(3)));
+  auto const tile =
+      [&](auto... sizes) {
+        if constexpr (sizeof...(Functors) == 0)
+          return Impl::PortableInstance<Space, ScalarType>::tile(sizes...);
+        else
+          return Impl::portable_tile<Space, ScalarType>(sizes...);
+      }(static_cast<index_t>(q.extent(2)), static_cast<index_t>(k.extent(2)), static_cast<int>(q.extent(3)),
+        static_cast<int>(v.extent(3)));
   std::ostringstream text;
   text << "KokkosAttention::forward of " << Impl::scalar_name<ScalarType>() << " on " << Space::name() << ": q "
        << Impl::shape({q.extent(0), q.extent(1), q.extent(2), q.extent(3)}) << ", k "
@@ -49,7 +54,7 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
        << "  scratch: " << tile.scratch_bytes << " bytes a team, level " << tile.scratch_level << "\n"
        << "  workspace: " << needed << " bytes\n"
        << "  faster engines: none in this version\n"
-       << "  unfused products (flash = false): " << Impl::unfused_product_name << "\n";
+       << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
   return text.str();
 }
 

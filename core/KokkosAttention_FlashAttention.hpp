@@ -169,7 +169,7 @@ class FlashAttention {
     if (flash)
       KokkosAttention::forward(space, q, keys, values, out, options);
     else
-      Impl::forward_unfused(space, q, keys, values, out, options);
+      Impl::forward_unfused(space, q, keys, values, out, Impl::NoLse{}, options);
     return out;
   }
 };

@@ -8,6 +8,7 @@
 #include <KokkosAttention_Concepts.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_Options.hpp>
+#include <KokkosAttention_PortableForward.hpp>
 #include <KokkosAttention_PortableInstances.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -63,15 +64,20 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   check_options(check, q, k, options, 0);
 
   auto const arguments = make_forward_arguments(q, k, v, out, lse, options.scale);
-  portable_forward(space, arguments, make_scores(arguments, options, functors...),
-                   make_mask(arguments, options, functors...));
+  auto const scores    = make_scores(arguments, options, functors...);
+  auto const mask      = make_mask(arguments, options, functors...);
+  if constexpr (sizeof...(Functors) == 0)
+    PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask);
+  else
+    portable_forward(space, arguments, scores, mask);
 }
 
 }  // namespace Impl
 
 /// Exact attention: out = softmax(scale q k^T) v for every batch entry and head, without storing the scores.
 ///
-/// Enqueues on `space` and returns; allocates nothing. A query with no key to attend gives 0 and an LSE of -inf.
+/// Enqueues on `space` and returns; allocates nothing (Kokkos' own team scratch grows at an instance's first
+/// calls). A query with no key to attend gives 0 and an LSE of -inf.
 /// Lengths of 0 are allowed. Every element of out and lse is written.
 ///
 /// Algorithm: online softmax over tiles of keys (Dao, FlashAttention-2, arXiv:2307.08691).

@@ -49,14 +49,15 @@ struct Options {
   Window window = {};
   /// c > 0 bounds the scores smoothly: c * tanh(score / c) (Gemma 2, arXiv:2408.00118, eq. 1); 0 means none.
   double softcap = 0.;
-  /// True: this query may attend to this key. Empty: every key.
+  /// True: this query may attend to this key. Empty: every key. A key that is masked has weight 0, which does not
+  /// hide a NaN or infinity in its value; a key beyond k_len does not take part at all.
   BroadcastView<bool, MemorySpace> mask = {};
   /// Added to the scaled (and capped) score. Empty: nothing.
   BroadcastView<ScalarType, MemorySpace> bias = {};
   /// One slope a query head (Hq): subtracts slope * |distance of the key from the query's causal diagonal|
   /// (Press et al., arXiv:2108.12409). Empty: nothing.
   Kokkos::View<accumulation_t<ScalarType> const*, Kokkos::LayoutStride, MemorySpace> alibi_slopes = {};
-  /// Memory for the call to use instead of allocating: at least `workspace_size(...)` bytes, aligned to 256.
+  /// Memory for the call to use instead of allocating: at least `workspace_size(...)` bytes.
   Kokkos::View<std::byte*, MemorySpace> workspace = {};
 };
 

@@ -15,12 +15,13 @@
 namespace KokkosAttention::Impl {
 
 /// As KokkosAttention::forward, by the unfused engine.
-template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out>
-void forward_unfused(Space const& space, Q const& q, K const& k, V const& v, Out const& out,
+template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse>
+void forward_unfused(Space const& space, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
                      options_t<Q> const& options) {
   ArgumentChecker const check("FlashAttention::forward");
   check_tensors<Space>(check, q, k, v, out);
-  auto const arguments    = make_forward_arguments(q, k, v, out, NoLse{}, options.scale);
+  if constexpr (!std::is_same_v<Lse, NoLse>) check_lse<Space>(check, q, lse);
+  auto const arguments    = make_forward_arguments(q, k, v, out, lse, options.scale);
   std::size_t const bytes = unfused_workspace_size(arguments);
   check_options(check, q, k, options, bytes);
   auto const workspace = workspace_or_allocate(space, options.workspace, bytes);

@@ -19,7 +19,7 @@ int main(int argc, char* argv[]) {
 
   std::ostringstream configuration;
   Kokkos::DefaultExecutionSpace().print_configuration(configuration, true);
-  benchmark::AddCustomContext("KokkosAttention version", KOKKOSATTENTION_GIT_VERSION);
+  benchmark::AddCustomContext("KokkosAttention version when configured", KOKKOSATTENTION_GIT_VERSION);
   benchmark::AddCustomContext("Kokkos version", std::to_string(KOKKOS_VERSION));
   benchmark::AddCustomContext("execution space", Kokkos::DefaultExecutionSpace::name());
   benchmark::AddCustomContext("configuration", configuration.str());

@@ -14,7 +14,7 @@ TEST_CASE("describe tells engine, tile and memory", "[describe]") {
       out("out", 2, 4, 30, 6);
   Space const space;
   std::string const text            = KA::describe(space, q, k, v, out, {.causal = true});
-  KA::Impl::PortableTile const tile = KA::Impl::portable_tile<Space, float>(30, 40, 8, 6);
+  KA::Impl::PortableTile const tile = KA::Impl::PortableInstance<Space, float>::tile(30, 40, 8, 6);
   INFO(text);
   REQUIRE_THAT(text, ContainsSubstring("forward of float on " + std::string(Space::name())));
   REQUIRE_THAT(text, ContainsSubstring("q (2, 4, 30, 8), k (2, 2, 40, 8), v (2, 2, 40, 6)"));

@@ -6,6 +6,7 @@
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
 
 /// \file
 /// The module FlashAttention, in both of its modes.
@@ -109,6 +110,29 @@ TEST_CASE("training and evaluation mode", "[module]") {
   REQUIRE_NOTHROW(attention.eval()(q, q, q));
   REQUIRE(!attention.is_training());
   REQUIRE(attention.train().is_training());
+}
+
+TEST_CASE("the unfused engine's workspace and LSE", "[module]") {
+  Random random(46);
+  auto const problem = random_problem<float>(random, {2, 4, 2, 30, 50, 16, 8});
+  auto const q = on_device(problem.q), k = on_device(problem.k), v = on_device(problem.v);
+  auto const out          = poisoned<float, Kokkos::LayoutRight>(2, 4, 30, 8);
+  auto const lse4         = poisoned<float, Kokkos::LayoutRight>(2, 4, 30, 1);
+  auto const lse          = Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
+  std::size_t const bytes = KA::Impl::unfused_workspace_size(KA::Impl::make_forward_arguments(q, k, v, out, lse, 0.));
+  auto const run          = [&](std::size_t size) {
+    Kokkos::View<std::byte*, MemorySpace> const workspace("workspace", size);
+    KA::Impl::forward_unfused(Space(), q, k, v, out, lse, {.workspace = workspace});
+    Kokkos::fence();  // the workspace is in use until then
+  };
+  run(bytes);
+  require_matches(problem, out);
+  require_lse<float>(to_host(lse4), reference(problem), unfused(problem).lse);
+  REQUIRE_THROWS_MATCHES(
+      run(bytes - 1), std::invalid_argument,
+      Catch::Matchers::Message("KokkosAttention::FlashAttention::forward: options.workspace: "
+                               "expected at least " +
+                               std::to_string(bytes) + " bytes, found " + std::to_string(bytes - 1)));
 }
 
 TEST_CASE("lengths of zero without flash", "[module]") {

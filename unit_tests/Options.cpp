@@ -85,6 +85,14 @@ TEMPLATE_TEST_CASE("rows with nothing to attend give zeros and an LSE of -inf", 
     for (int j = 0; j < 70; ++j) flags(0, 0, 17, j) = false;
     o.mask = flags;
   }
+  SECTION("beside a row whose every score is the lowest finite number, which attends to all keys") {
+    auto const bias = random.tensor<TestType>(1, 1, 100, 70);
+    auto const low =
+        TestType(std::is_same_v<TestType, KA::half_t> ? -65504. : double(std::numeric_limits<float>::lowest()));
+    for (int j = 0; j < 70; ++j) bias(0, 0, 5, j) = low;
+    for (int j = 0; j < 70; ++j) bias(0, 0, 6, j) = TestType(-std::numeric_limits<float>::infinity());
+    o.bias = bias;
+  }
   SECTION("a bias of -inf") {
     auto const bias = random.tensor<TestType>(1, 1, 100, 70);
     for (int j = 0; j < 70; ++j) bias(0, 0, 5, j) = TestType(-std::numeric_limits<float>::infinity());

@@ -13,7 +13,7 @@
 
 /// \file
 /// Attention as its definition says, on the host, a query at a time: the reference in a wider type, and what an
-/// unfused computation in the type itself would give, whose error bounds ours.
+/// unfused computation in the accumulation type would give, whose error bounds ours.
 
 namespace Test {
 
@@ -74,7 +74,7 @@ struct Exact {
   }
 };
 
-/// Scores, probabilities and outputs rounded to T, as an unfused computation stores them.
+/// Outputs rounded to T.
 template <class T>
 struct Stored {
   template <class W>
@@ -84,7 +84,7 @@ struct Stored {
 };
 
 /// \tparam W type computed in
-/// \param store rounding of what is stored
+/// \param store rounding of the output
 /// \param modify further score function (score, b, h, i, j), for user functors
 template <class W, class T, class Store = Exact, class Modify>
 Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modify) {
@@ -109,7 +109,7 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
       if (o.bias.data() != nullptr) s += static_cast<W>(p.broadcast(o.bias, b, h, i, j));
       if (o.alibi_slopes.data() != nullptr)
         s -= static_cast<W>(o.alibi_slopes(h)) * static_cast<W>(std::abs(j - p.diagonal(i)));
-      s        = store(modify(s, b, h, i, j));
+      s        = modify(s, b, h, i, j);
       score[j] = p.may_attend(b, h, i, j) ? s : -infinity;
       if (std::isfinite(score[j]))
         largest_terms = std::max(largest_terms, terms * std::abs(static_cast<W>(p.scale())) + 2 * std::abs(s));
@@ -118,7 +118,7 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
     W sum = 0;
     for (W& s : score) sum += s = maximum == -infinity ? W(0) : std::exp(s - maximum);
     result.lse(b, h, i, 0) = sum == W(0) ? -infinity : maximum + std::log(sum);
-    for (W& s : score) s = sum == W(0) ? W(0) : store(s / sum);
+    for (W& s : score) s = sum == W(0) ? W(0) : s / sum;
     for (int d = 0; d < p.value_dim(); ++d) {
       W value = 0;
       for (KA::index_t j = 0; j < p.k_len(); ++j)

@@ -61,7 +61,7 @@ TEST_CASE("tiles of an H100", "[tiles]") {
 }
 
 TEST_CASE("tiles fit what the execution space offers, at every head dimension", "[tiles]") {
-  int const head_dim      = GENERATE(1, 3, 32, 64, 65, 128, 256, 512, 1024, 4096);
+  int const head_dim      = GENERATE(1, 3, 28, 32, 60, 64, 65, 124, 128, 256, 512, 1024, 4096, 65536);
   int const element_bytes = GENERATE(4, 8);
   CAPTURE(head_dim, element_bytes);
   for (TileQuery const& query :
@@ -74,6 +74,12 @@ TEST_CASE("tiles fit what the execution space offers, at every head dimension", 
     REQUIRE(tile.team_size * tile.vector_length <= Impl::most_team_threads);
     REQUIRE(tile.padded_value_dim >= query.value_dim);
     REQUIRE(tile.query_stride >= head_dim);
+    if (!query.on_host) {
+      for (int const stride : {tile.query_stride, tile.key_stride, tile.value_stride, tile.score_stride}) {
+        REQUIRE(stride % 4 == 0);
+        REQUIRE(stride % 32 != 0);
+      }
+    }
     // The arrays do not overlap.
     REQUIRE(tile.key_value_offset >= tile.queries * tile.query_stride);
     REQUIRE(tile.score_offset >= tile.key_value_offset + head_dim * tile.key_stride);

@@ -80,6 +80,23 @@ TEST_CASE("forward: our labels, the caller's instance, no allocation, no fence",
   }
 }
 
+#if defined(KOKKOS_ENABLE_CUDA)
+TEST_CASE("a call returns while kernels run, on its own instance and others", "[tools]") {
+  auto const spaces = Kokkos::Experimental::partition_space(Kokkos::Cuda(), 1, 1);
+  // A pass of this size takes tens of milliseconds.
+  DeviceTensor<double, Kokkos::LayoutRight> const large("large", 4, 32, 2048, 64), result("result", 4, 32, 2048, 64);
+  Arrays const a;
+  for (auto const& space : spaces) KA::forward(space, a.q, a.k, a.v, a.out);
+  Kokkos::fence();
+  KA::forward(spaces[0], large, large, large, result);
+  for (int n = 0; n < 3; ++n) KA::forward(spaces[1], a.q, a.k, a.v, a.out);
+  KA::forward(spaces[0], a.q, a.k, a.v, a.out);
+  bool const still_running = cudaStreamQuery(spaces[0].cuda_stream()) == cudaErrorNotReady;
+  Kokkos::fence();
+  REQUIRE(still_running);
+}
+#endif
+
 TEST_CASE("the module labels its kernels and allocations", "[tools]") {
   Arrays const a;
   Space const space;

@@ -9,13 +9,15 @@
 #include <KokkosAttention_PortableRows.hpp>
 #include <KokkosAttention_PortableTiles.hpp>
 
+#include <KokkosAttention_Loops.hpp>
+
 #include <Kokkos_Core.hpp>
 
 /// \file
 /// The tile operations of the portable engine: all tiles in team scratch in the accumulation type, plain team, thread
 /// and vector loops, every backend.
 
-namespace KokkosAttention::Impl {
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 template <Scalar ScalarType, class Member>
 class PortableEngine {
@@ -135,6 +137,6 @@ class PortableEngine {
   }
 };
 
-}  // namespace KokkosAttention::Impl
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
 
 #endif

@@ -4,7 +4,10 @@
 #ifndef KOKKOSATTENTION_PORTABLEFORWARD_HPP
 #define KOKKOSATTENTION_PORTABLEFORWARD_HPP
 
+#include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_PortableEngine.hpp>
+
+#include <KokkosAttention_Loops.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -13,7 +16,7 @@
 /// \file
 /// The portable engine's forward kernel: league = (batch, head, query tile).
 
-namespace KokkosAttention::Impl {
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 struct PortableForwardKernel {
@@ -77,9 +80,9 @@ void portable_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> 
   auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(total, index_t(INT_MAX))),
                                         kernel.tile.team_size, kernel.tile.vector_length);
   policy.set_scratch_size(kernel.tile.scratch_level, Kokkos::PerTeam(kernel.tile.scratch_bytes + 64));
-  Kokkos::parallel_for("KokkosAttention::forward (portable)", policy, kernel);
+  Kokkos::parallel_for("KokkosAttention::forward (portable)", as_kernel_argument(policy), kernel);
 }
 
-}  // namespace KokkosAttention::Impl
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
 
 #endif

@@ -5,39 +5,23 @@
 #define KOKKOSATTENTION_PORTABLEINSTANCES_HPP
 
 #include <KokkosAttention_Modifiers.hpp>
-#include <KokkosAttention_PortableForward.hpp>
+#include <KokkosAttention_PortableTiles.hpp>
 
 /// \file
-/// The instances of the portable engine that are compiled into the library: those without user functors.
+/// What of the portable engine is compiled into the library: calls without user functors. These functions are defined
+/// there and only there, with the library's compiler flags.
 
-#define KOKKOSATTENTION_PORTABLE_INSTANCE(EXTERN, SPACE, SCALAR)            \
-  EXTERN template void KokkosAttention::Impl::portable_forward(             \
-      SPACE const&, KokkosAttention::Impl::ForwardArguments<SCALAR> const&, \
-      KokkosAttention::Impl::OptionScores<SCALAR> const&, KokkosAttention::Impl::OptionMask const&);
+namespace KokkosAttention::Impl {
 
-#define KOKKOSATTENTION_PORTABLE_INSTANCES(EXTERN, SPACE)                   \
-  KOKKOSATTENTION_PORTABLE_INSTANCE(EXTERN, SPACE, double)                  \
-  KOKKOSATTENTION_PORTABLE_INSTANCE(EXTERN, SPACE, float)                   \
-  KOKKOSATTENTION_PORTABLE_INSTANCE(EXTERN, SPACE, KokkosAttention::half_t) \
-  KOKKOSATTENTION_PORTABLE_INSTANCE(EXTERN, SPACE, KokkosAttention::bhalf_t)
+/// The forward pass for one execution space and type.
+template <class ExecutionSpace, Scalar ScalarType>
+struct PortableInstance {
+  static void forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments,
+                      OptionScores<ScalarType> const& scores, OptionMask const& mask);
+  /// The tile it would use.
+  static PortableTile tile(index_t q_len, index_t k_len, int head_dim, int value_dim);
+};
 
-#if defined(KOKKOS_ENABLE_SERIAL)
-KOKKOSATTENTION_PORTABLE_INSTANCES(extern, Kokkos::Serial)
-#endif
-#if defined(KOKKOS_ENABLE_OPENMP)
-KOKKOSATTENTION_PORTABLE_INSTANCES(extern, Kokkos::OpenMP)
-#endif
-#if defined(KOKKOS_ENABLE_THREADS)
-KOKKOSATTENTION_PORTABLE_INSTANCES(extern, Kokkos::Threads)
-#endif
-#if defined(KOKKOS_ENABLE_CUDA)
-KOKKOSATTENTION_PORTABLE_INSTANCES(extern, Kokkos::Cuda)
-#endif
-#if defined(KOKKOS_ENABLE_HIP)
-KOKKOSATTENTION_PORTABLE_INSTANCES(extern, Kokkos::HIP)
-#endif
-#if defined(KOKKOS_ENABLE_SYCL)
-KOKKOSATTENTION_PORTABLE_INSTANCES(extern, Kokkos::SYCL)
-#endif
+}  // namespace KokkosAttention::Impl
 
 #endif

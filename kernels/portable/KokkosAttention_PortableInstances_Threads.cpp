@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include <KokkosAttention_PortableInstances.hpp>
+#include <KokkosAttention_PortableDefinitions.hpp>
 
-KOKKOSATTENTION_PORTABLE_INSTANCES(, Kokkos::Threads)
+KOKKOSATTENTION_PORTABLE_INSTANCES(Kokkos::Threads)

@@ -11,29 +11,19 @@
 /// \file
 /// The product of two tiles in team scratch, blocked for registers.
 
-namespace KokkosAttention::Impl {
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 /// Whether a team is one host thread, whose lanes are those of vector instructions.
 template <class ExecutionSpace>
 inline constexpr bool runs_on_host = std::is_same_v<typename ExecutionSpace::memory_space, Kokkos::HostSpace>;
 
-#if defined(__AVX512F__)
-constexpr int native_vector_bytes = 64;
-#elif defined(__AVX__)
-constexpr int native_vector_bytes = 32;
-#else
-constexpr int native_vector_bytes = 16;
-#endif
-
 /// The block of a product that one thread keeps in registers: on hosts two vectors wide, and as high as the register
 /// file allows; on devices square, since there a thread holds scalars.
-/// \tparam VectorBytes width of the host's vectors, a parameter so that translation units compiled for different
-///         instruction sets do not share a symbol
-template <class T, bool OnHost, int VectorBytes = native_vector_bytes>
+template <class T, bool OnHost>
 struct RegisterBlock {
   static constexpr bool on_host = OnHost;
-  static constexpr int rows     = OnHost && VectorBytes == 64 ? 8 : 4;
-  static constexpr int columns  = OnHost ? 2 * VectorBytes / int(sizeof(T)) : 4;
+  static constexpr int rows     = OnHost && KOKKOSATTENTION_VECTOR_BYTES == 64 ? 8 : 4;
+  static constexpr int columns  = OnHost ? 2 * KOKKOSATTENTION_VECTOR_BYTES / int(sizeof(T)) : 4;
 };
 
 /// The left factor in scratch, row by row: element (row, step) at data[row * stride + step].
@@ -158,6 +148,6 @@ KOKKOS_FUNCTION void multiply_tiles(Member const& member, int rows, int columns,
   });
 }
 
-}  // namespace KokkosAttention::Impl
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
 
 #endif

@@ -15,7 +15,7 @@
 /// \file
 /// A row of scores in memory, and the operations on it that masks, score functions and softmax are written in.
 
-namespace KokkosAttention::Impl {
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 /// A row as one host thread works on it: in chunks of as many neighbouring scores as make two vectors.
 template <class T, class Member>
@@ -66,6 +66,24 @@ class HostRow {
   }
 };
 
+/// The maximum, -inf of nothing (Kokkos::Max gives the lowest finite number then, which may be a score).
+template <class T>
+class Largest {
+  T* m_result;
+
+ public:
+  using reducer          = Largest;
+  using value_type       = T;
+  using result_view_type = Kokkos::View<T, Kokkos::AnonymousSpace, Kokkos::MemoryUnmanaged>;
+
+  KOKKOS_FUNCTION explicit Largest(T& result) : m_result(&result) {}
+  KOKKOS_FUNCTION void join(T& to, T const& from) const { to = Kokkos::max(to, from); }
+  KOKKOS_FUNCTION void init(T& value) const { value = -Kokkos::Experimental::infinity_v<T>; }
+  KOKKOS_FUNCTION T& reference() const { return *m_result; }
+  KOKKOS_FUNCTION result_view_type view() const { return result_view_type(m_result); }
+  KOKKOS_FUNCTION bool references_scalar() const { return true; }
+};
+
 /// A row as the vector lanes of one device thread work on it.
 template <class T, class Member>
 class DeviceRow {
@@ -91,9 +109,8 @@ class DeviceRow {
     T result;
     Kokkos::parallel_reduce(
         Kokkos::ThreadVectorRange(m_member, m_keys), [&](index_t j, T& most) { most = Kokkos::max(most, m_scores[j]); },
-        Kokkos::Max<T>(result));
-    // Kokkos' identity of the maximum is the lowest finite number.
-    return result <= Kokkos::Experimental::finite_min_v<T> ? -Kokkos::Experimental::infinity_v<T> : result;
+        Largest<T>(result));
+    return result;
   }
 
   /// Replaces each score by exp(score - shift) and returns their sum.
@@ -127,6 +144,6 @@ class PortableTileRow : public PortableRow<T, Member> {
   }
 };
 
-}  // namespace KokkosAttention::Impl
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
 
 #endif

@@ -33,12 +33,18 @@ KOKKOS_INLINE_FUNCTION constexpr int round_up(int value, int multiple) {
 /// The most threads of a device team; the kernels are compiled for it.
 inline constexpr int most_team_threads = 512;
 
+/// A row stride in scratch: on devices a multiple of 16 bytes, for wide loads, but not of 32 words, so that the rows of
+/// a register block lie in different banks.
+constexpr int padded_stride(TileQuery const& query, int columns) {
+  if (query.on_host) return columns;
+  int const stride = round_up(columns, 4) + 4;
+  return stride % 32 == 0 ? stride + 4 : stride;
+}
+
 /// A team's tile and where its arrays lie in team scratch, in elements of the accumulation type.
 struct PortableTile {
   int queries = 0, keys = 0;
   int padded_value_dim = 0;
-  // Row strides. On devices they are multiples of 16 bytes, for wide loads, but not of 32 words, against bank
-  // conflicts.
   int query_stride = 0, key_stride = 0, value_stride = 0, score_stride = 0;
   int key_value_offset = 0, score_offset = 0, output_offset = 0, state_offset = 0;  // the queries come first
   int scratch_level         = 0;
@@ -48,14 +54,13 @@ struct PortableTile {
 
 constexpr PortableTile lay_out_tile(TileQuery const& query, int queries, int keys) {
   PortableTile tile;
-  int const pad         = query.on_host ? 0 : 4;
   tile.queries          = queries;
   tile.keys             = keys;
   tile.padded_value_dim = round_up(query.value_dim, query.block_columns);
-  tile.query_stride     = query.on_host ? query.head_dim : round_up(query.head_dim, 4) + pad;
-  tile.key_stride       = keys + pad;
-  tile.value_stride     = tile.padded_value_dim + pad;
-  tile.score_stride     = keys + pad;
+  tile.query_stride     = padded_stride(query, query.head_dim);
+  tile.key_stride       = padded_stride(query, keys);
+  tile.value_stride     = padded_stride(query, tile.padded_value_dim);
+  tile.score_stride     = padded_stride(query, keys);
 
   int const aligned        = 64 / query.element_bytes;
   int const key_elements   = query.head_dim * tile.key_stride;  // keys lie transposed

@@ -61,13 +61,13 @@ template <class Engine, class Scores, Mask M>
 KOKKOS_FUNCTION void forward_query_tile(Engine const& engine, Scores const& scores, M const& mask, Tile tile,
                                         index_t k_len, index_t tile_keys) {
   engine.begin(tile);
-  KeyRange const range = key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
+  KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
   index_t const end    = Kokkos::min(range.end, k_len);
   // Tiles begin at multiples of their size, whatever the mask: the order of sums does not depend on it.
   for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
     tile.key_begin             = begin;
     tile.key_end               = Kokkos::min(begin + tile_keys, k_len);
-    Coverage const tile_covers = coverage(mask, tile);
+    Coverage const tile_covers = Impl::coverage(mask, tile);
     if (tile_covers == Coverage::none) continue;
 
     engine.load_keys(tile);

@@ -32,4 +32,18 @@
 #define KOKKOSATTENTION_LANES
 #endif
 
+/// The width of the host's vectors that this translation unit is compiled for, and a namespace named after it: kernels
+/// that depend on it get symbols of their own, so that a library and an application compiled for different processors
+/// do not share them.
+#if defined(__AVX512F__)
+#define KOKKOSATTENTION_VECTOR_BYTES 64
+#define KOKKOSATTENTION_VECTORS vectors_of_64_bytes
+#elif defined(__AVX__)
+#define KOKKOSATTENTION_VECTOR_BYTES 32
+#define KOKKOSATTENTION_VECTORS vectors_of_32_bytes
+#else
+#define KOKKOSATTENTION_VECTOR_BYTES 16
+#define KOKKOSATTENTION_VECTORS vectors_of_16_bytes
+#endif
+
 #endif

@@ -7,6 +7,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 /// \file
 /// Memory that a call needs beside its inputs and outputs.
@@ -21,17 +22,23 @@ class WorkspaceCarver {
   std::byte* m_memory;
   std::size_t m_bytes = 0;
 
+  static constexpr std::size_t aligned(std::size_t n) {
+    return (n + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
+  }
+
  public:
-  explicit WorkspaceCarver(std::byte* memory) : m_memory(memory) {}
+  explicit WorkspaceCarver(std::byte* memory)
+      : m_memory(reinterpret_cast<std::byte*>(aligned(reinterpret_cast<std::uintptr_t>(memory)))) {}
 
   template <class T>
   T* take(std::size_t count) {
     std::size_t const begin = m_bytes;
-    m_bytes += (count * sizeof(T) + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
+    m_bytes += aligned(count * sizeof(T));
     return m_memory == nullptr ? nullptr : reinterpret_cast<T*>(m_memory + begin);
   }
 
-  std::size_t bytes() const { return m_bytes; }
+  /// What to ask for, so that the arrays fit wherever the memory begins.
+  std::size_t bytes() const { return m_bytes == 0 ? 0 : m_bytes + workspace_alignment - 1; }
 };
 
 /// The caller's workspace, or one of our own if the caller gave none.

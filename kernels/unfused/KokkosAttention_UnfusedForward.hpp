@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Config.hpp>
 #include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_PortableRows.hpp>
 #include <KokkosAttention_Workspace.hpp>
@@ -16,6 +17,8 @@
 #include <KokkosAttention_UnfusedProductPortable.hpp>
 #endif
 
+#include <KokkosAttention_Loops.hpp>
+
 #include <Kokkos_Core.hpp>
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
@@ -23,7 +26,13 @@
 /// The unfused engine: stores the scores, softmax row by row, two matrix products. What FlashAttention is measured
 /// against, and the module's `flash = false`.
 
-namespace KokkosAttention::Impl {
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
+
+#if defined(KokkosAttention_ENABLE_KOKKOS_KERNELS)
+using UnfusedMatrixProduct = KokkosKernelsMatrixProduct;
+#else
+using UnfusedMatrixProduct = PortableMatrixProduct;
+#endif
 
 /// The arrays of an unfused call in its workspace, all contiguous in the accumulation type.
 template <class T>
@@ -143,7 +152,8 @@ void unfused_softmax(ExecutionSpace const& space, ForwardArguments<ScalarType> c
   if (league_size == 0) return;
   Kokkos::TeamPolicy<ExecutionSpace> const policy(space, static_cast<int>(Kokkos::min(league_size, index_t(INT_MAX))),
                                                   team_size, on_host ? 1 : 32);
-  Kokkos::parallel_for("KokkosAttention::softmax (unfused)", policy, Kernel{arguments, matrices, scores, mask});
+  Kokkos::parallel_for("KokkosAttention::softmax (unfused)", as_kernel_argument(policy),
+                       Kernel{arguments, matrices, scores, mask});
 }
 
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
@@ -158,12 +168,12 @@ void unfused_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> c
   pack(space, arguments.q, arguments.q_heads, arrays.q);
   pack(space, arguments.k, arguments.kv_heads, arrays.k);
   pack(space, arguments.v, arguments.kv_heads, arrays.v);
-  multiply_matrices<Transposed::yes>(space, arguments.scale, arrays.q, arrays.k, group, arrays.scores);
+  UnfusedMatrixProduct::multiply<Transposed::yes>(space, arguments.scale, arrays.q, arrays.k, group, arrays.scores);
   unfused_softmax(space, arguments, arrays.scores, scores, mask);
-  multiply_matrices<Transposed::no>(space, T(1), arrays.scores, arrays.v, group, arrays.out);
+  UnfusedMatrixProduct::multiply<Transposed::no>(space, T(1), arrays.scores, arrays.v, group, arrays.out);
   unpack(space, arrays.out, arguments.q_heads, arguments.out);
 }
 
-}  // namespace KokkosAttention::Impl
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
 
 #endif

@@ -5,15 +5,16 @@
 #define KOKKOSATTENTION_UNFUSEDPRODUCTPORTABLE_HPP
 
 #include <KokkosAttention_MatrixBatch.hpp>
+#include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_PortableProduct.hpp>
+
+#include <KokkosAttention_Loops.hpp>
 
 #include <Kokkos_Core.hpp>
 
 #include <climits>
 
-namespace KokkosAttention::Impl {
-
-inline constexpr char const* unfused_product_name = "portable tile products";
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 /// Matrix products by the portable engine's tiles, where there are no Kokkos Kernels:
 /// league = (matrix, row tile, column tile).
@@ -55,6 +56,7 @@ struct TiledProductKernel {
     T const* const left_matrix  = left.matrix(m);
     T const* const right_matrix = right.matrix(m / group);
     Kokkos::parallel_for(Kokkos::TeamVectorRange(member, tile * (columns + pad)), [&](int e) { sum[e] = 0; });
+    member.team_barrier();
     for (index_t step = 0; step < left.columns; step += tile) {
       Kokkos::parallel_for(Kokkos::TeamVectorRange(member, tile * tile), [&](int e) {
         int const i = e / tile, p = e % tile;
@@ -86,20 +88,25 @@ struct TiledProductKernel {
   }
 };
 
-/// result[m] = factor * left[m] * right[m / group].
-template <Transposed transposed, class ExecutionSpace, class T>
-void multiply_matrices(ExecutionSpace const& space, T factor, MatrixBatch<T> const& left, MatrixBatch<T> const& right,
-                       int group, MatrixBatch<T> const& result) {
-  using Kernel = TiledProductKernel<transposed, ExecutionSpace, T>;
-  Kernel const kernel{factor, left, right, result, group};
-  if (kernel.tiles() == 0) return;
-  constexpr bool on_host = runs_on_host<ExecutionSpace>;
-  Kokkos::TeamPolicy<ExecutionSpace> policy(space, static_cast<int>(Kokkos::min(kernel.tiles(), index_t(INT_MAX))),
-                                            on_host ? 1 : 4, on_host ? 1 : 32);
-  policy.set_scratch_size(Kernel::scratch_level(), Kokkos::PerTeam(Kernel::scratch_elements * sizeof(T) + 64));
-  Kokkos::parallel_for("KokkosAttention::product (unfused)", policy, kernel);
-}
+/// Matrix products by the library itself.
+struct PortableMatrixProduct {
+  static constexpr char const* name = "portable tile products";
 
-}  // namespace KokkosAttention::Impl
+  /// result[m] = factor * left[m] * right[m / group].
+  template <Transposed transposed, class ExecutionSpace, class T>
+  static void multiply(ExecutionSpace const& space, T factor, MatrixBatch<T> const& left, MatrixBatch<T> const& right,
+                       int group, MatrixBatch<T> const& result) {
+    using Kernel = TiledProductKernel<transposed, ExecutionSpace, T>;
+    Kernel const kernel{factor, left, right, result, group};
+    if (kernel.tiles() == 0) return;
+    constexpr bool on_host = runs_on_host<ExecutionSpace>;
+    Kokkos::TeamPolicy<ExecutionSpace> policy(space, static_cast<int>(Kokkos::min(kernel.tiles(), index_t(INT_MAX))),
+                                              on_host ? 1 : 4, on_host ? 1 : 32);
+    policy.set_scratch_size(Kernel::scratch_level(), Kokkos::PerTeam(Kernel::scratch_elements * sizeof(T) + 64));
+    Kokkos::parallel_for("KokkosAttention::product (unfused)", as_kernel_argument(policy), kernel);
+  }
+};
+
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
 
 #endif
