@@ -22,8 +22,10 @@ inline constexpr bool runs_on_host = std::is_same_v<typename ExecutionSpace::mem
 template <class T, bool OnHost>
 struct RegisterBlock {
   static constexpr bool on_host = OnHost;
+  static constexpr int width    = OnHost ? KOKKOSATTENTION_VECTOR_BYTES / int(sizeof(T)) : 1;  // of a vector
+  static constexpr int vectors  = OnHost ? 2 : 4;                                              // in a row
+  static constexpr int columns  = vectors * width;
   static constexpr int rows     = OnHost && KOKKOSATTENTION_VECTOR_BYTES == 64 ? 8 : 4;
-  static constexpr int columns  = OnHost ? 2 * KOKKOSATTENTION_VECTOR_BYTES / int(sizeof(T)) : 4;
 };
 
 /// The left factor in scratch, row by row: element (row, step) at data[row * stride + step].
@@ -57,32 +59,39 @@ struct alignas(16) Pack {
   KOKKOS_FUNCTION void store(T* to) const { *reinterpret_cast<Pack*>(to) = *this; }
 };
 
-/// One block on a host: the columns are the lanes of vectors.
+/// One block on a host. The innermost loops are one vector each: wider ones GCC may leave as loops over memory.
 template <class Block, class T, class Target>
 KOKKOS_FUNCTION void multiply_block_on_host(int row, int column, int steps, LeftOperand<T> left, RightOperand<T> right,
                                             Target const& target) {
-  T const* const a = left.data + row * left.stride;
-  T const* const b = right.data + column;
+  constexpr int width = Block::width;
+  T const* const a    = left.data + row * left.stride;
+  T const* const b    = right.data + column;
 
-  T sum[Block::rows][Block::columns] = {};
+  T sum[Block::rows][Block::vectors][width] = {};
   for (int step = 0; step < steps; ++step) {
     KOKKOSATTENTION_UNROLL
     for (int i = 0; i < Block::rows; ++i) {
       T const x = a[i * left.stride + step];
-      KOKKOSATTENTION_LANES
-      for (int j = 0; j < Block::columns; ++j) sum[i][j] += x * b[step * right.stride + j];
+      KOKKOSATTENTION_UNROLL
+      for (int v = 0; v < Block::vectors; ++v) {
+        KOKKOSATTENTION_LANES
+        for (int l = 0; l < width; ++l) sum[i][v][l] += x * b[step * right.stride + v * width + l];
+      }
     }
   }
   KOKKOSATTENTION_UNROLL
   for (int i = 0; i < Block::rows; ++i) {
     TargetRow<T> const to = target(row + i);
-    T* const data         = to.data + column;
-    if (to.keep == T(0)) {
-      KOKKOSATTENTION_LANES
-      for (int j = 0; j < Block::columns; ++j) data[j] = to.factor * sum[i][j];
-    } else {
-      KOKKOSATTENTION_LANES
-      for (int j = 0; j < Block::columns; ++j) data[j] = to.keep * data[j] + to.factor * sum[i][j];
+    KOKKOSATTENTION_UNROLL
+    for (int v = 0; v < Block::vectors; ++v) {
+      T* const data = to.data + column + v * width;
+      if (to.keep == T(0)) {
+        KOKKOSATTENTION_LANES
+        for (int l = 0; l < width; ++l) data[l] = to.factor * sum[i][v][l];
+      } else {
+        KOKKOSATTENTION_LANES
+        for (int l = 0; l < width; ++l) data[l] = to.keep * data[l] + to.factor * sum[i][v][l];
+      }
     }
   }
 }

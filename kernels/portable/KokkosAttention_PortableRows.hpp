@@ -17,10 +17,10 @@
 
 namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
-/// A row as one host thread works on it: in chunks of as many neighbouring scores as make two vectors.
+/// A row as one host thread works on it: in chunks of as many neighbouring scores as make a vector.
 template <class T, class Member>
 class HostRow {
-  static constexpr int chunk = RegisterBlock<T, true>::columns;
+  static constexpr int chunk = RegisterBlock<T, true>::width;
 
   T* m_scores;
   index_t m_keys, m_query, m_first_key;
