@@ -21,10 +21,8 @@ namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 template <Scalar ScalarType, class Member>
 class PortableEngine {
-  using T                       = accumulation_t<ScalarType>;
-  using ExecutionSpace          = typename Member::execution_space;
-  using Block                   = RegisterBlock<T, runs_on_host<ExecutionSpace>>;
-  static constexpr bool on_host = runs_on_host<ExecutionSpace>;
+  using T     = accumulation_t<ScalarType>;
+  using Block = RegisterBlock<T, runs_on_host<typename Member::execution_space>>;
 
   Member const& m_member;
   ForwardArguments<ScalarType> const& m_arguments;
@@ -46,6 +44,7 @@ class PortableEngine {
   }
 
   KOKKOS_FUNCTION void begin(Tile const& tile) const {
+    m_member.team_barrier();  // some threads may still be storing the team's last tile
     int const queries = count(tile.query_begin, tile.query_end);
     load(
         m_arguments.q, tile.batch, tile.head, tile.query_begin, queries, block_rows(queries), m_arguments.head_dim,

@@ -36,7 +36,6 @@ struct PortableForwardKernel {
     index_t const tiles = query_tiles();
     index_t const total = tiles * arguments.batch * arguments.q_heads;
     PortableEngine<ScalarType, Member> const engine(member, arguments, tile);
-    // A league is counted in 32 bits, tiles are not.
     for (index_t item = member.league_rank(); item < total; item += member.league_size()) {
       index_t const matrix = item / tiles;
       // Later queries see more keys under a causal mask: longest first.
@@ -68,16 +67,17 @@ PortableTile portable_tile(index_t q_len, index_t k_len, int head_dim, int value
        .scratch_limit = {std::size_t(Policy::scratch_size_max(0)), std::size_t(Policy::scratch_size_max(1))}});
 }
 
+/// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 void portable_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
-                      M const& mask) {
+                      M const& mask, int most_teams = INT_MAX) {
   using Kernel = PortableForwardKernel<ExecutionSpace, ScalarType, Scores, M>;
   Kernel const kernel{arguments, scores, mask,
                       portable_tile<ExecutionSpace, ScalarType>(arguments.q_len, arguments.k_len, arguments.head_dim,
                                                                 arguments.value_dim)};
   index_t const total = kernel.query_tiles() * arguments.batch * arguments.q_heads;
   if (total == 0) return;
-  auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(total, index_t(INT_MAX))),
+  auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(total, index_t(most_teams))),
                                         kernel.tile.team_size, kernel.tile.vector_length);
   policy.set_scratch_size(kernel.tile.scratch_level, Kokkos::PerTeam(kernel.tile.scratch_bytes + 64));
   Kokkos::parallel_for("KokkosAttention::forward (portable)", as_kernel_argument(policy), kernel);

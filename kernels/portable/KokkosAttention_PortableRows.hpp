@@ -138,7 +138,13 @@ class PortableTileRow : public PortableRow<T, Member> {
                                   SoftmaxState<T>& state)
       : PortableRow<T, Member>(member, scores, keys, query, first_key), m_member(member), m_state(state) {}
 
-  KOKKOS_FUNCTION SoftmaxState<T> state() const { return m_state; }
+  /// One lane reads for all, the one that writes: no other lane's read can come too late.
+  KOKKOS_FUNCTION SoftmaxState<T> state() const {
+    SoftmaxState<T> result;
+    Kokkos::single(
+        Kokkos::PerThread(m_member), [&](SoftmaxState<T>& state) { state = m_state; }, result);
+    return result;
+  }
   KOKKOS_FUNCTION void set_state(SoftmaxState<T> const& state) const {
     Kokkos::single(Kokkos::PerThread(m_member), [&] { m_state = state; });
   }
