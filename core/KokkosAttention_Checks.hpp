@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_CHECKS_HPP
 
 #include <KokkosAttention_Concepts.hpp>
+#include <KokkosAttention_WeightDropout.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -111,6 +112,26 @@ void check_lse(ArgumentChecker const& check, Q const& q, Lse const& lse) {
   check.extent(lse, "lse", 2, q.extent(2), "q_len, extent(2) of q");
 }
 
+/// A gradient, if wanted, has the extents of its input.
+template <class Gradient, class Input>
+void check_gradient(ArgumentChecker const& check, Gradient const& gradient, Input const& input,
+                    std::string const& name) {
+  if (gradient.data() == nullptr) return;
+  for (int d = 0; d < 4; ++d)
+    check.extent(gradient, "gradients." + name, d, input.extent(d), "extent(" + std::to_string(d) + ") of " + name);
+}
+
+template <AttentionView Q, AttentionView K, AttentionView V>
+void check_gradients(ArgumentChecker const& check, Q const& q, K const& k, V const& v, options_t<Q> const& options,
+                     gradients_t<Q> const& gradients) {
+  check_gradient(check, gradients.q, q, "q");
+  check_gradient(check, gradients.k, k, "k");
+  check_gradient(check, gradients.v, v, "v");
+  check.require(gradients.bias.data() == nullptr || options.bias.data() != nullptr, "gradients.bias",
+                "none, as options.bias is not given", "a View");
+  check_gradient(check, gradients.bias, options.bias, "bias");
+}
+
 template <AttentionView Q, AttentionView K, class View>
 void check_broadcast(ArgumentChecker const& check, Q const& q, K const& k, View const& view, std::string_view name) {
   if (view.data() == nullptr) return;
@@ -120,9 +141,44 @@ void check_broadcast(ArgumentChecker const& check, Q const& q, K const& k, View 
   check.broadcast_extent(view, name, 3, k.extent(2), "k_len, extent(2) of k");
 }
 
+/// Offsets of packed sequences. Their values are looked at where the host can read them.
+template <class View>
+void check_offset_values(ArgumentChecker const& check, View const& offsets, std::size_t len, std::string const& name,
+                         std::string_view meaning) {
+  if constexpr (Kokkos::SpaceAccessibility<Kokkos::HostSpace, typename View::memory_space>::accessible) {
+    index_t last = 0;
+    for (std::size_t n = 0; n < offsets.extent(0); last = offsets(n++))
+      check.require(offsets(n) >= last, name + "(" + std::to_string(n) + ")",
+                    "at least " + std::to_string(last) + ", as offsets ascend from 0", offsets(n));
+    check.require(last <= static_cast<index_t>(len), name,
+                  "a last offset of at most " + std::to_string(len) + " (" + std::string(meaning) + ")", last);
+  }
+}
+
 template <AttentionView Q, AttentionView K>
-void check_options(ArgumentChecker const& check, Q const& q, K const& k, options_t<Q> const& options,
-                   std::size_t workspace_bytes) {
+void check_offsets(ArgumentChecker const& check, Q const& q, K const& k, options_t<Q> const& options) {
+  bool const packed = options.q_offsets.data() != nullptr;
+  check.require(packed == (options.k_offsets.data() != nullptr), packed ? "options.k_offsets" : "options.q_offsets",
+                "offsets for queries and keys, or for neither", "none");
+  if (!packed) return;
+  check.require(q.extent(0) == 1, "q", "a batch of 1 for packed sequences", q.extent(0));
+  check.require(options.q_offsets.extent(0) <= INT_MAX, "options.q_offsets", "fewer than 2^31 offsets",
+                options.q_offsets.extent(0));
+  check.extent(options.k_offsets, "options.k_offsets", 0, options.q_offsets.extent(0), "as many as q_offsets");
+  check_offset_values(check, options.q_offsets, q.extent(2), "options.q_offsets", "q_len, extent(2) of q");
+  check_offset_values(check, options.k_offsets, k.extent(2), "options.k_offsets", "k_len, extent(2) of k");
+}
+
+inline void check_dropout(ArgumentChecker const& check, Dropout const& dropout, std::size_t q_len, std::size_t k_len) {
+  check.require(dropout.probability >= 0. && dropout.probability <= 1., "options.dropout.probability",
+                "a probability in [0, 1]", dropout.probability);
+  if (dropout.probability == 0.) return;
+  check.require(q_len <= std::size_t(most_dropout_queries), "q", "at most 2^32 queries with dropout", q_len);
+  check.require(k_len <= std::size_t(most_dropout_keys), "k", "at most 2^34 keys with dropout", k_len);
+}
+
+template <AttentionView Q, AttentionView K>
+void check_options(ArgumentChecker const& check, Q const& q, K const& k, options_t<Q> const& options) {
   using Accumulation       = accumulation_t<typename Q::non_const_value_type>;
   auto const representable = [](double value) {
     auto const converted = static_cast<Accumulation>(value);
@@ -140,10 +196,15 @@ void check_options(ArgumentChecker const& check, Q const& q, K const& k, options
   check_broadcast(check, q, k, options.bias, "options.bias");
   if (options.alibi_slopes.data() != nullptr)
     check.extent(options.alibi_slopes, "options.alibi_slopes", 0, q.extent(1), "heads of q");
-  if (options.workspace.data() != nullptr) {
-    check.require(options.workspace.extent(0) >= workspace_bytes, "options.workspace",
-                  "at least " + std::to_string(workspace_bytes) + " bytes", options.workspace.extent(0));
-  }
+  check_dropout(check, options.dropout, q.extent(2), k.extent(2));
+  check_offsets(check, q, k, options);
+}
+
+template <class View>
+void check_workspace(ArgumentChecker const& check, View const& workspace, std::size_t bytes) {
+  if (workspace.data() == nullptr) return;
+  check.require(workspace.extent(0) >= bytes, "options.workspace", "at least " + std::to_string(bytes) + " bytes",
+                workspace.extent(0));
 }
 
 }  // namespace KokkosAttention::Impl

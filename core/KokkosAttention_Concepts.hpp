@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_CONCEPTS_HPP
 
 #include <KokkosAttention_Functors.hpp>
+#include <KokkosAttention_Gradients.hpp>
 #include <KokkosAttention_Options.hpp>
 #include <KokkosAttention_Types.hpp>
 
@@ -27,6 +28,10 @@ concept AttentionView = Kokkos::is_view_v<V> && V::rank()
 template <AttentionView Q>
 using options_t = Options<typename Q::non_const_value_type, typename Q::memory_space>;
 
+/// The gradients of a call whose queries are a Q.
+template <AttentionView Q>
+using gradients_t = Gradients<typename Q::non_const_value_type, typename Q::memory_space>;
+
 namespace Impl {
 
 template <class V>
@@ -40,6 +45,15 @@ template <AttentionView Q, class Lse>
 inline constexpr bool is_lse_view =
     Lse::rank() == 3 &&
     is_writable<Lse>&& std::is_same_v<typename Lse::value_type, accumulation_t<typename Q::non_const_value_type>>;
+
+template <AttentionView Q, class Lse>
+inline constexpr bool is_lse_input =
+    Lse::rank() == 3 &&
+    std::is_same_v<typename Lse::non_const_value_type, accumulation_t<typename Q::non_const_value_type>>;
+
+/// Masks, and score functions that tell their derivative.
+template <class F, class Accumulation>
+concept DifferentiableFunctor = Mask<F> || DifferentiableScoreFunction<F, Accumulation>;
 
 /// A functor that a user may give after the options.
 template <class F, class Accumulation>

@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_DESCRIBE_HPP
 #define KOKKOSATTENTION_DESCRIBE_HPP
 
+#include <KokkosAttention_Backward.hpp>
 #include <KokkosAttention_Forward.hpp>
 #include <KokkosAttention_Unfused.hpp>
 
@@ -13,7 +14,7 @@
 #include <string>
 
 /// \file
-/// What a call would do, in words.
+/// What a call would do, in words, and the workspace that it needs.
 
 namespace KokkosAttention {
 
@@ -24,37 +25,101 @@ std::size_t workspace_size(Space const&, Q const&, K const&, V const&, Out const
   return 0;  // every fused engine keeps its intermediate results in team scratch
 }
 
+/// The same of `backward`.
+/// \throws std::invalid_argument as `backward` does
+template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
+          AttentionView Out, class Lse, class... Functors>
+requires Kokkos::is_view_v<Lse> std::size_t workspace_size(Space const&, DOut const& d_out, Q const& q, K const& k,
+                                                           V const& v, Out const& out, Lse const& lse,
+                                                           gradients_t<Q> const& gradients, options_t<Q> options = {},
+                                                           Functors const&... functors) {
+  options.workspace = {};
+  return Impl::checked_backward_arguments<Space>(Impl::ArgumentChecker("workspace_size"), d_out, q, k, v, out, lse,
+                                                 gradients, options, functors...)
+      .second;
+}
+
+namespace Impl {
+
+template <class Space, Scalar ScalarType>
+void describe_call(std::ostream& text, char const* function, AttentionArguments<ScalarType> const& a) {
+  auto const extents = [](auto... n) { return shape({static_cast<std::size_t>(n)...}); };
+  text << "KokkosAttention::" << function << " of " << scalar_name<ScalarType>() << " on " << Space::name() << ": q "
+       << extents(a.batch, a.q_heads, a.q_len, a.head_dim) << ", k "
+       << extents(a.batch, a.kv_heads, a.k_len, a.head_dim) << ", v "
+       << extents(a.batch, a.kv_heads, a.k_len, a.value_dim);
+  if (a.packed()) text << ", " << a.packed_sequences << " packed sequences";
+  text << "\n  engine: portable\n";
+}
+
+inline void describe_tile(std::ostream& text, std::string const& name, int queries, int keys, auto const& tile) {
+  text << "  " << name << ": " << queries << " queries by " << keys << " keys, team of " << tile.team_size << " x "
+       << tile.vector_length << ", scratch " << tile.scratch_bytes << " bytes a team, level " << tile.scratch_level
+       << "\n";
+}
+
+}  // namespace Impl
+
 /// The engine and tile that `forward` with these arguments would use, its memory, and why no faster engine was taken.
 /// \throws std::invalid_argument as `forward` does
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
 std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out const& out,
                      options_t<Q> const& options = {}, Functors const&...) {
-  using ScalarType         = typename Q::non_const_value_type;
-  std::size_t const needed = workspace_size(space, q, k, v, out, options);
+  using ScalarType = typename Q::non_const_value_type;
   Impl::ArgumentChecker const check("describe");
   Impl::check_tensors<Space>(check, q, k, v, out);
-  Impl::check_options(check, q, k, options, needed);
+  Impl::check_options(check, q, k, options);
 
-  auto const tile =
-      [&](auto... sizes) {
-        if constexpr (sizeof...(Functors) == 0)
-          return Impl::PortableInstance<Space, ScalarType>::tile(sizes...);
-        else
-          return Impl::portable_tile<Space, ScalarType>(sizes...);
-      }(static_cast<index_t>(q.extent(2)), static_cast<index_t>(k.extent(2)), static_cast<int>(q.extent(3)),
-        static_cast<int>(v.extent(3)));
+  auto const arguments = Impl::make_attention_arguments(q, k, v, options);
+  auto const tile      = [&] {
+    if constexpr (sizeof...(Functors) == 0)
+      return Impl::PortableInstance<Space, ScalarType>::tile(arguments);
+    else
+      return Impl::portable_tile<Space>(arguments);
+  }();
   std::ostringstream text;
-  text << "KokkosAttention::forward of " << Impl::scalar_name<ScalarType>() << " on " << Space::name() << ": q "
-       << Impl::shape({q.extent(0), q.extent(1), q.extent(2), q.extent(3)}) << ", k "
-       << Impl::shape({k.extent(0), k.extent(1), k.extent(2), k.extent(3)}) << ", v "
-       << Impl::shape({v.extent(0), v.extent(1), v.extent(2), v.extent(3)}) << "\n"
-       << "  engine: portable\n"
-       << "  tile: " << tile.queries << " queries by " << tile.keys << " keys, team of " << tile.team_size << " x "
-       << tile.vector_length << "\n"
-       << "  scratch: " << tile.scratch_bytes << " bytes a team, level " << tile.scratch_level << "\n"
-       << "  workspace: " << needed << " bytes\n"
+  Impl::describe_call<Space>(text, "forward", arguments);
+  Impl::describe_tile(text, "tile", tile.queries, tile.keys, tile);
+  text << "  workspace: " << workspace_size(space, q, k, v, out, options) << " bytes\n"
        << "  faster engines: none in this version\n"
        << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
+  return text.str();
+}
+
+/// The same of `backward`.
+/// \throws std::invalid_argument as `backward` does
+template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
+          AttentionView Out, class Lse, class... Functors>
+requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d_out, Q const& q, K const& k,
+                                                     V const& v, Out const& out, Lse const& lse,
+                                                     gradients_t<Q> const& gradients, options_t<Q> const& options = {},
+                                                     Functors const&... functors) {
+  using ScalarType = typename Q::non_const_value_type;
+  using Impl::GradientOf;
+  auto const [arguments, bytes] = Impl::checked_backward_arguments<Space>(
+      Impl::ArgumentChecker("describe"), d_out, q, k, v, out, lse, gradients, options, functors...);
+  std::ostringstream text;
+  Impl::describe_call<Space>(text, "backward", Impl::AttentionArguments<ScalarType>(arguments));
+  auto const describe = [&](std::string const& name, GradientOf target) {
+    Impl::AttentionArguments<ScalarType> const sizes = arguments;
+    auto const tile                                  = [&] {
+      if constexpr (sizeof...(Functors) == 0)
+        return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
+      else
+        return Impl::choose_backward_tile(Impl::tile_query<Space>(sizes), target);
+    }();
+    bool const own_queries = Impl::own_side(target) == Impl::Side::queries;
+    Impl::describe_tile(text, name, own_queries ? tile.rows : tile.columns, own_queries ? tile.columns : tile.rows,
+                        tile);
+  };
+  if (arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
+  if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
+    describe("dk and dv tile", GradientOf::keys_and_values);
+  if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
+  text << "  workspace: " << bytes << " bytes\n"
+       << "  deterministic: yes" << (options.deterministic ? "" : ", though not asked for: this engine always is")
+       << "\n"
+       << "  faster engines: none in this version\n";
   return text.str();
 }
 

@@ -4,10 +4,14 @@
 #ifndef KOKKOSATTENTION_FLASHATTENTION_HPP
 #define KOKKOSATTENTION_FLASHATTENTION_HPP
 
+#include <KokkosAttention_Backward.hpp>
 #include <KokkosAttention_Forward.hpp>
 #include <KokkosAttention_Unfused.hpp>
 
 #include <Kokkos_Core.hpp>
+
+#include <atomic>
+#include <cstdint>
 
 /// \file
 /// The attention module, for those who come from Python: settings once, then calls that allocate their output.
@@ -16,9 +20,10 @@ namespace KokkosAttention {
 
 /// Settings of the module FlashAttention.
 struct FlashAttentionSettings {
-  bool causal    = false;  ///< aligned bottom-right: the last query sees every key
-  double dropout = 0.;     ///< probability with which a weight is dropped, in training mode
-  bool flash     = true;   ///< false: store the scores and multiply by Kokkos Kernels where the build has it
+  bool causal        = false;  ///< aligned bottom-right: the last query sees every key
+  double dropout     = 0.;     ///< probability with which a weight is dropped, in training mode
+  bool flash         = true;   ///< false: store the scores and multiply by Kokkos Kernels where the build has it
+  std::uint64_t seed = 0;      ///< of dropout
 };
 
 namespace Impl {
@@ -57,7 +62,44 @@ using output_view_t = Kokkos::View<typename Q::non_const_value_type****,
                                                       Kokkos::LayoutLeft, Kokkos::LayoutRight>,
                                    typename Q::memory_space>;
 
+/// Counts calls, also of several threads; a copy goes on from the same number.
+class CallCounter {
+  std::atomic<std::uint64_t> m_calls = 0;
+
+ public:
+  CallCounter() = default;
+  CallCounter(CallCounter const& other) : m_calls(other.value()) {}
+  CallCounter& operator=(CallCounter const& other) {
+    m_calls = other.value();
+    return *this;
+  }
+  std::uint64_t value() const { return m_calls; }
+  std::uint64_t next() { return m_calls++; }
+};
+
 }  // namespace Impl
+
+/// What a call of the module leaves for the backward pass. Refers to the arrays that the call was given: they must live
+/// until then.
+template <AttentionView Q>
+struct Recorded {
+  using Input = BroadcastView<typename Q::non_const_value_type, typename Q::memory_space>;
+
+  Impl::output_view_t<Q> out;
+  Kokkos::View<accumulation_t<typename Q::non_const_value_type>***, typename Q::memory_space> lse;
+  Input q, k, v;  ///< of rank 4
+  options_t<Q> options;
+};
+
+/// Gradients through a recorded call, see backward.
+template <ExecutionSpace Space, AttentionView DOut, AttentionView Q>
+void backward(Space const& space, DOut const& d_out, Recorded<Q> const& call, gradients_t<Q> const& gradients) {
+  backward(space, d_out, call.q, call.k, call.v, call.out, call.lse, gradients, call.options);
+}
+template <AttentionView DOut, AttentionView Q>
+void backward(DOut const& d_out, Recorded<Q> const& call, gradients_t<Q> const& gradients) {
+  backward(typename Q::execution_space(), d_out, call, gradients);
+}
 
 /// Attention as a module. A mask says true where a query may attend to a key, in every method; mask, bias and causal
 /// combine; a query with nothing to attend gives zeros.
@@ -70,9 +112,12 @@ using output_view_t = Kokkos::View<typename Q::non_const_value_type****,
 ///
 /// Calls take an execution-space instance first, or run on the default instance of q's execution space. They return a
 /// newly allocated output (batch, heads, q_len, value dim).
+///
+/// In training mode each call drops other weights: the n-th one draws with offset n.
 class FlashAttention {
   FlashAttentionSettings m_settings;
   bool m_training = true;
+  mutable Impl::CallCounter m_dropout_calls;
 
  public:
   /// \throws std::invalid_argument for a dropout outside [0, 1]
@@ -92,6 +137,12 @@ class FlashAttention {
   FlashAttention& eval() { return train(false); }
   bool is_training() const { return m_training; }
 
+  /// The dropout of the next call.
+  Dropout next_dropout() const {
+    if (!m_training || m_settings.dropout == 0.) return {};
+    return {m_settings.dropout, m_settings.seed, m_dropout_calls.value()};
+  }
+
   /// The causal mask (q_len, k_len), aligned bottom-right: true where query i may attend to key j.
   template <ExecutionSpace Space = Kokkos::DefaultExecutionSpace>
   Kokkos::View<bool**, typename Space::memory_space> get_mask(Space const& space, index_t q_len, index_t k_len) const {
@@ -101,7 +152,7 @@ class FlashAttention {
     Kokkos::View<bool**, typename Space::memory_space> const mask(
         Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "KokkosAttention::mask"), q_len, k_len);
     Impl::BandMask const band =
-        Impl::make_band_mask(true, {}, Impl::diagonal_offset(Alignment::bottom_right, q_len, k_len));
+        Impl::make_band_mask(true, {}, Alignment::bottom_right).in_sequence({0, 0, 0, q_len, 0, k_len});
     Impl::fill_mask(space, band, mask);
     return mask;
   }
@@ -115,7 +166,7 @@ class FlashAttention {
             class BiasView = Impl::None>
   Impl::output_view_t<Q> flash_attn(Space const& space, Q const& q, K const& k, V const& v, MaskView const& mask = {},
                                     BiasView const& bias = {}) const {
-    return attend(space, q, k, v, mask, bias, true);
+    return attend(space, q, k, v, mask, bias, true).out;
   }
   template <AttentionView Q, class K, class V, class MaskView = Impl::None, class BiasView = Impl::None>
   Impl::output_view_t<Q> flash_attn(Q const& q, K const& k, V const& v, MaskView const& mask = {},
@@ -128,7 +179,7 @@ class FlashAttention {
             class BiasView = Impl::None>
   Impl::output_view_t<Q> forward(Space const& space, Q const& q, K const& k, V const& v, MaskView const& mask = {},
                                  BiasView const& bias = {}) const {
-    return attend(space, q, k, v, mask, bias, m_settings.flash);
+    return attend(space, q, k, v, mask, bias, m_settings.flash).out;
   }
   template <AttentionView Q, class K, class V, class MaskView = Impl::None, class BiasView = Impl::None>
   Impl::output_view_t<Q> forward(Q const& q, K const& k, V const& v, MaskView const& mask = {},
@@ -149,16 +200,31 @@ class FlashAttention {
     return forward(q, k, v, mask, bias);
   }
 
+  /// As forward, and keeps what gradients need: give the result to `backward`.
+  template <ExecutionSpace Space, AttentionView Q, class K, class V, class MaskView = Impl::None,
+            class BiasView = Impl::None>
+  Recorded<Q> record(Space const& space, Q const& q, K const& k, V const& v, MaskView const& mask = {},
+                     BiasView const& bias = {}) const {
+    Kokkos::View<accumulation_t<typename Q::non_const_value_type>***, typename Q::memory_space> const lse(
+        Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "KokkosAttention::lse"), q.extent(0), q.extent(1),
+        q.extent(2));
+    return attend(space, q, k, v, mask, bias, m_settings.flash, lse);
+  }
+  template <AttentionView Q, class K, class V, class MaskView = Impl::None, class BiasView = Impl::None>
+  Recorded<Q> record(Q const& q, K const& k, V const& v, MaskView const& mask = {}, BiasView const& bias = {}) const {
+    return record(typename Q::execution_space(), q, k, v, mask, bias);
+  }
+
  private:
-  template <ExecutionSpace Space, AttentionView Q, class K, class V, class MaskView, class BiasView>
-  Impl::output_view_t<Q> attend(Space const& space, Q const& q, K const& k, V const& v, MaskView const& mask,
-                                BiasView const& bias, bool flash) const {
+  /// \param lse NoLse, or where to store it
+  template <ExecutionSpace Space, AttentionView Q, class K, class V, class MaskView, class BiasView,
+            class Lse = Impl::NoLse>
+  Recorded<Q> attend(Space const& space, Q const& q, K const& k, V const& v, MaskView const& mask, BiasView const& bias,
+                     bool flash, Lse const& lse = {}) const {
     static_assert(K::rank() == V::rank() && (K::rank() == 3 || K::rank() == 4),
                   "KokkosAttention::FlashAttention: k and v must both have rank 4, or both rank 3 (one shared head)");
-    Impl::ArgumentChecker("FlashAttention")
-        .require(!m_training || m_settings.dropout == 0., "dropout",
-                 "0 in training mode (this version has no dropout; eval() switches it off)", m_settings.dropout);
-    options_t<Q> options{.causal = m_settings.causal};
+    options_t<Q> options{.causal = m_settings.causal, .dropout = next_dropout()};
+    if (options.dropout.probability > 0.) options.dropout.offset = m_dropout_calls.next();
     if constexpr (!std::is_same_v<MaskView, Impl::None>) options.mask = Impl::with_leading_dimensions(mask);
     if constexpr (!std::is_same_v<BiasView, Impl::None>) options.bias = Impl::with_leading_dimensions(bias);
 
@@ -167,10 +233,12 @@ class FlashAttention {
     Impl::output_view_t<Q> const out(Kokkos::view_alloc(space, Kokkos::WithoutInitializing, "KokkosAttention::out"),
                                      q.extent(0), q.extent(1), q.extent(2), values.extent(3));
     if (flash)
-      KokkosAttention::forward(space, q, keys, values, out, options);
+      Impl::forward(space, q, keys, values, out, lse, options);
     else
-      Impl::forward_unfused(space, q, keys, values, out, Impl::NoLse{}, options);
-    return out;
+      Impl::forward_unfused(space, q, keys, values, out, lse, options);
+    Recorded<Q> call{out, {}, q, keys, values, options};
+    if constexpr (!std::is_same_v<Lse, Impl::NoLse>) call.lse = lse;
+    return call;
   }
 };
 

@@ -22,23 +22,12 @@ namespace Impl {
 struct NoLse {};
 
 template <AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse>
-auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, Lse const& lse, double scale) {
-  using ScalarType   = typename Q::non_const_value_type;
-  using Accumulation = accumulation_t<ScalarType>;
-  ForwardArguments<ScalarType> arguments{};
-  arguments.q   = make_tensor<ScalarType const>(q);
-  arguments.k   = make_tensor<ScalarType const>(k);
-  arguments.v   = make_tensor<ScalarType const>(v);
+auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+                            options_t<Q> const& options) {
+  using ScalarType = typename Q::non_const_value_type;
+  ForwardArguments<ScalarType> arguments{make_attention_arguments(q, k, v, options), {}, {}};
   arguments.out = make_tensor<ScalarType>(out);
-  if constexpr (!std::is_same_v<Lse, NoLse>) arguments.lse = make_tensor<Accumulation>(lse);
-  arguments.batch     = static_cast<int>(q.extent(0));
-  arguments.q_heads   = static_cast<int>(q.extent(1));
-  arguments.kv_heads  = static_cast<int>(k.extent(1));
-  arguments.q_len     = static_cast<index_t>(q.extent(2));
-  arguments.k_len     = static_cast<index_t>(k.extent(2));
-  arguments.head_dim  = static_cast<int>(q.extent(3));
-  arguments.value_dim = static_cast<int>(v.extent(3));
-  arguments.scale     = static_cast<Accumulation>(scale != 0. ? scale : 1. / std::sqrt(double(q.extent(3))));
+  if constexpr (!std::is_same_v<Lse, NoLse>) arguments.lse = make_tensor<accumulation_t<ScalarType>>(lse);
   return arguments;
 }
 
@@ -61,15 +50,16 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
                   "KokkosAttention::forward: lse must be a writable View of rank 3 in the accumulation type");
     check_lse<Space>(check, q, lse);
   }
-  check_options(check, q, k, options, 0);
+  check_options(check, q, k, options);
 
-  auto const arguments = make_forward_arguments(q, k, v, out, lse, options.scale);
-  auto const scores    = make_scores(arguments, options, functors...);
-  auto const mask      = make_mask(arguments, options, functors...);
+  auto const arguments = make_forward_arguments(q, k, v, out, lse, options);
+  auto const scores    = make_scores(options, functors...);
+  auto const mask      = make_mask(options, functors...);
+  WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
   if constexpr (sizeof...(Functors) == 0)
-    PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask);
+    PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask, dropout);
   else
-    portable_forward(space, arguments, scores, mask);
+    portable_forward(space, arguments, scores, mask, dropout);
 }
 
 }  // namespace Impl

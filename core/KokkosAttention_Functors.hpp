@@ -25,7 +25,14 @@
 /// };
 /// \endcode
 /// It is called with the accumulation type (double for double, else float), the batch index, the query head, and the
-/// positions of query and key, only for pairs that exist.
+/// positions of query and key, only for pairs that exist. For the backward pass it also tells its derivative with
+/// respect to the score, at the score that it was given:
+/// \code
+///   KOKKOS_FUNCTION float derivative(float score, int b, int h, KokkosAttention::index_t i,
+///                                    KokkosAttention::index_t j) const { return 1.f; }
+/// \endcode
+///
+/// With packed sequences the batch index is the number of the sequence, and positions count from its beginning.
 ///
 /// A mask answers for one pair whether the query may attend to the key. It may also answer for a whole tile, so that
 /// tiles without a pair cost nothing and full ones run without a test, and may bound the keys that a range of queries
@@ -60,9 +67,22 @@ struct KeyRange {
   index_t end   = Kokkos::Experimental::finite_max_v<index_t>;
 };
 
+/// Queries [begin, end).
+struct QueryRange {
+  index_t begin = 0;
+  index_t end   = Kokkos::Experimental::finite_max_v<index_t>;
+};
+
 template <class F, class Accumulation>
 concept ScoreFunction = requires(F const& f, Accumulation s, int b, int h, index_t i, index_t j) {
   { f(s, b, h, i, j) } -> std::convertible_to<Accumulation>;
+};
+
+/// A score function that the backward pass can go through.
+template <class F, class Accumulation>
+concept DifferentiableScoreFunction = ScoreFunction<F, Accumulation> &&
+    requires(F const& f, Accumulation s, int b, int h, index_t i, index_t j) {
+  { f.derivative(s, b, h, i, j) } -> std::convertible_to<Accumulation>;
 };
 
 template <class M>
@@ -80,6 +100,13 @@ concept TileMask = Mask<M> && requires(M const& m, Tile const& tile) {
 template <class M>
 concept RangeMask = Mask<M> && requires(M const& m, int b, int h, index_t begin, index_t end) {
   { m.key_range(b, h, begin, end) } -> std::same_as<KeyRange>;
+};
+
+/// A mask that bounds the queries of a range of keys, for the backward pass: the arguments are batch, head, first key,
+/// past the last key.
+template <class M>
+concept QueryRangeMask = Mask<M> && requires(M const& m, int b, int h, index_t begin, index_t end) {
+  { m.query_range(b, h, begin, end) } -> std::same_as<QueryRange>;
 };
 
 }  // namespace KokkosAttention

@@ -4,17 +4,42 @@
 #ifndef KOKKOSATTENTION_MODIFIERS_HPP
 #define KOKKOSATTENTION_MODIFIERS_HPP
 
+#include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_Concepts.hpp>
-#include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_Masks.hpp>
 #include <KokkosAttention_Scores.hpp>
 
+#include <cmath>
 #include <tuple>
 
 /// \file
-/// From options and user functors to one chain of score functions and one mask.
+/// From Views, options and user functors to a kernel's arguments, one chain of score functions and one mask.
 
 namespace KokkosAttention::Impl {
+
+template <AttentionView Q, AttentionView K, AttentionView V>
+auto make_attention_arguments(Q const& q, K const& k, V const& v, options_t<Q> const& options) {
+  using ScalarType = typename Q::non_const_value_type;
+  AttentionArguments<ScalarType> arguments{};
+  arguments.q         = make_tensor<ScalarType const>(q);
+  arguments.k         = make_tensor<ScalarType const>(k);
+  arguments.v         = make_tensor<ScalarType const>(v);
+  arguments.batch     = static_cast<int>(q.extent(0));
+  arguments.q_heads   = static_cast<int>(q.extent(1));
+  arguments.kv_heads  = static_cast<int>(k.extent(1));
+  arguments.q_len     = static_cast<index_t>(q.extent(2));
+  arguments.k_len     = static_cast<index_t>(k.extent(2));
+  arguments.head_dim  = static_cast<int>(q.extent(3));
+  arguments.value_dim = static_cast<int>(v.extent(3));
+  double const scale  = options.scale != 0. ? options.scale : 1. / std::sqrt(double(q.extent(3)));
+  arguments.scale     = static_cast<accumulation_t<ScalarType>>(scale);
+  if (options.q_offsets.data() != nullptr) {
+    arguments.q_offsets        = make_vector<index_t const>(options.q_offsets);
+    arguments.k_offsets        = make_vector<index_t const>(options.k_offsets);
+    arguments.packed_sequences = static_cast<int>(options.q_offsets.extent(0)) - 1;
+  }
+  return arguments;
+}
 
 template <Scalar ScalarType>
 using OptionScores =
@@ -31,21 +56,19 @@ auto keep_if(Functor const& functor) {
     return std::tuple<>();
 }
 
-template <Scalar ScalarType, class Options, class... Functors>
-auto make_scores(ForwardArguments<ScalarType> const& arguments, Options const& options, Functors const&... functors) {
+template <Scalar ScalarType, class MemorySpace, class... Functors>
+auto make_scores(Options<ScalarType, MemorySpace> const& options, Functors const&... functors) {
   using Accumulation = accumulation_t<ScalarType>;
   Softcap<Accumulation> const softcap{static_cast<Accumulation>(options.softcap)};
   Bias<ScalarType> const bias{make_tensor<ScalarType const>(options.bias)};
-  Alibi<Accumulation> const alibi{options.alibi_slopes.data(), static_cast<index_t>(options.alibi_slopes.stride(0)),
-                                  diagonal_offset(options.alignment, arguments.q_len, arguments.k_len)};
+  Alibi<Accumulation> const alibi{make_vector<Accumulation const>(options.alibi_slopes), options.alignment};
   return std::apply([&](auto const&... user) { return score_chain(softcap, bias, alibi, user...); },
                     std::tuple_cat(keep_if<false>(functors)...));
 }
 
-template <Scalar ScalarType, class Options, class... Functors>
-auto make_mask(ForwardArguments<ScalarType> const& arguments, Options const& options, Functors const&... functors) {
-  BandMask const band = make_band_mask(options.causal, options.window,
-                                       diagonal_offset(options.alignment, arguments.q_len, arguments.k_len));
+template <Scalar ScalarType, class MemorySpace, class... Functors>
+auto make_mask(Options<ScalarType, MemorySpace> const& options, Functors const&... functors) {
+  BandMask const band = make_band_mask(options.causal, options.window, options.alignment);
   FlagMask const flags{make_tensor<bool const>(options.mask)};
   return std::apply([&](auto const&... user) { return all_of(band, flags, user...); },
                     std::tuple_cat(keep_if<true>(functors)...));

@@ -9,6 +9,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 /// \file
 /// What a call may ask for beyond q, k and v.
@@ -27,6 +28,14 @@ struct Window {
   index_t right = -1;
 };
 
+/// Dropout of attention weights. Which weights are dropped is a pure function of these numbers and of (batch, head,
+/// query, key): the same on every backend, and drawn again by the backward pass. `dropout_mask` shows it.
+struct Dropout {
+  double probability   = 0.;  ///< with which a weight is dropped; the others are divided by 1 - probability
+  std::uint64_t seed   = 0;
+  std::uint64_t offset = 0;  ///< a different one for every call, such as a step counter
+};
+
 /// A strided, read-only View of rank 4 (batch, heads, q_len, k_len) in which an extent of 1 broadcasts.
 template <class T, class MemorySpace>
 using BroadcastView = Kokkos::View<T const****, Kokkos::LayoutStride, MemorySpace>;
@@ -34,7 +43,7 @@ using BroadcastView = Kokkos::View<T const****, Kokkos::LayoutStride, MemorySpac
 /// Options of attention, an aggregate for designated initialisers: `{.causal = true, .softcap = 30.}`.
 ///
 /// The order of operations is: score = scale * q.k, softcap, + bias, + ALiBi, the user's score functions, masks
-/// (mask, causal, window, the user's), softmax, times v.
+/// (mask, causal, window, the user's), softmax, dropout, times v.
 ///
 /// \tparam ScalarType type of q, k, v and of the bias
 /// \tparam MemorySpace where the Views live: that of q
@@ -57,6 +66,17 @@ struct Options {
   /// One slope a query head (Hq): subtracts slope * |distance of the key from the query's causal diagonal|
   /// (Press et al., arXiv:2108.12409). Empty: nothing.
   Kokkos::View<accumulation_t<ScalarType> const*, Kokkos::LayoutStride, MemorySpace> alibi_slopes = {};
+  /// Weights are dropped after the softmax (Srivastava et al., JMLR 15, 2014).
+  Dropout dropout = {};
+  /// Packed sequences: the batch is 1, and sequence s consists of the queries q_offsets(s) <= i < q_offsets(s + 1) and
+  /// of the keys k_offsets(s) <= j < k_offsets(s + 1), one more offset than there are sequences, ascending. Causal
+  /// diagonals, windows, ALiBi and dropout count within each sequence, whose number takes the place of the batch
+  /// index; mask and bias are indexed by packed positions. Queries outside every sequence have nothing to attend to.
+  /// Offsets in memory that the host can read must be there when the function is called: they are checked.
+  Kokkos::View<index_t const*, Kokkos::LayoutStride, MemorySpace> q_offsets = {};
+  Kokkos::View<index_t const*, Kokkos::LayoutStride, MemorySpace> k_offsets = {};
+  /// Gradients with the same bits on every run; false allows a faster order of sums where an engine has one.
+  bool deterministic = true;
   /// Memory for the call to use instead of allocating: at least `workspace_size(...)` bytes.
   Kokkos::View<std::byte*, MemorySpace> workspace = {};
 };

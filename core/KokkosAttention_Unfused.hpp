@@ -21,11 +21,13 @@ void forward_unfused(Space const& space, Q const& q, K const& k, V const& v, Out
   ArgumentChecker const check("FlashAttention::forward");
   check_tensors<Space>(check, q, k, v, out);
   if constexpr (!std::is_same_v<Lse, NoLse>) check_lse<Space>(check, q, lse);
-  auto const arguments    = make_forward_arguments(q, k, v, out, lse, options.scale);
+  check_options(check, q, k, options);
+  auto const arguments    = make_forward_arguments(q, k, v, out, lse, options);
   std::size_t const bytes = unfused_workspace_size(arguments);
-  check_options(check, q, k, options, bytes);
+  check_workspace(check, options.workspace, bytes);
   auto const workspace = workspace_or_allocate(space, options.workspace, bytes);
-  unfused_forward(space, arguments, make_scores(arguments, options), make_mask(arguments, options), workspace.data());
+  unfused_forward(space, arguments, make_scores(options), make_mask(options),
+                  WeightDropout<accumulation_t<typename Q::non_const_value_type>>(options.dropout), workspace.data());
 }
 
 template <Mask M>

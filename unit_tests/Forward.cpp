@@ -126,12 +126,11 @@ TEST_CASE("teams that take several tiles", "[forward]") {
   auto const problem  = random_problem<float>(random, {2, 3, 3, 300, 90, 24, 24});
   auto const expected = run_forward(problem);
   auto const q = to_device<Kokkos::LayoutRight>(problem.q), k = to_device<Kokkos::LayoutRight>(problem.k),
-             v         = to_device<Kokkos::LayoutRight>(problem.v);
-  auto const out       = poisoned<float, Kokkos::LayoutRight>(2, 3, 300, 24);
-  auto const arguments = KA::Impl::make_forward_arguments(q, k, v, out, KA::Impl::NoLse{}, 0.);
+             v   = to_device<Kokkos::LayoutRight>(problem.v);
+  auto const out = poisoned<float, Kokkos::LayoutRight>(2, 3, 300, 24);
   KA::Options<float, MemorySpace> const options;
-  KA::Impl::portable_forward(Space(), arguments, KA::Impl::make_scores(arguments, options),
-                             KA::Impl::make_mask(arguments, options), 4);
+  auto const arguments = KA::Impl::make_forward_arguments(q, k, v, out, KA::Impl::NoLse{}, options);
+  KA::Impl::portable_forward(Space(), arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options), {}, 4);
   auto const found = to_host(out);
   for_each_index(2, 3, 300, 24, [&](auto... n) { REQUIRE(found(n...) == expected.out(n...)); });
 }

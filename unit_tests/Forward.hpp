@@ -32,6 +32,33 @@ Problem<T> random_problem(Random& random, Shape const& s, double deviation = 1.)
           {}};
 }
 
+/// Drops weights, by the mask that the library says it uses.
+template <class T>
+void add_dropout(Problem<T>& p, KA::Dropout const& dropout) {
+  p.options.dropout = dropout;
+  p.kept            = HostTensor<bool>("kept", p.batch(), p.heads(), p.q_len(), p.k_len());
+  KA::dropout_mask(Kokkos::DefaultHostExecutionSpace(), dropout, p.kept);
+  Kokkos::fence();
+}
+
+template <class T>
+Kokkos::View<KA::accumulation_t<T> const*, Kokkos::LayoutStride, Kokkos::HostSpace> slopes(int heads) {
+  Kokkos::View<KA::accumulation_t<T>*, Kokkos::HostSpace> const values("slopes", heads);
+  for (int h = 0; h < heads; ++h) values(h) = std::exp2(-8. * (h + 1) / heads);
+  return values;
+}
+
+/// A host vector of options on the device.
+template <class View>
+auto vector_to_device(View const& host) {
+  using T = typename View::non_const_value_type;
+  Kokkos::View<T*, MemorySpace> const device("vector", host.extent(0));
+  auto const mirror = Kokkos::create_mirror_view(device);
+  for (std::size_t n = 0; n < host.extent(0); ++n) mirror(n) = host(n);
+  Kokkos::deep_copy(device, mirror);
+  return device;
+}
+
 template <class Layout, class T>
 KA::BroadcastView<T, MemorySpace> option_to_device(KA::BroadcastView<T, Kokkos::HostSpace> const& host) {
   if (host.data() == nullptr) return {};
@@ -48,15 +75,23 @@ KA::Options<T, MemorySpace> to_device(HostOptions<T> const& host) {
                                       .window    = host.window,
                                       .softcap   = host.softcap,
                                       .mask      = option_to_device<Layout, bool>(host.mask),
-                                      .bias      = option_to_device<Layout, T>(host.bias)};
-  if (host.alibi_slopes.data() != nullptr) {
-    Kokkos::View<KA::accumulation_t<T>*, MemorySpace> const slopes("slopes", host.alibi_slopes.extent(0));
-    auto const mirror = Kokkos::create_mirror_view(slopes);
-    Kokkos::deep_copy(mirror, host.alibi_slopes);
-    Kokkos::deep_copy(slopes, mirror);
-    options.alibi_slopes = slopes;
-  }
+                                      .bias      = option_to_device<Layout, T>(host.bias),
+                                      .dropout   = host.dropout};
+  if (host.alibi_slopes.data() != nullptr) options.alibi_slopes = vector_to_device(host.alibi_slopes);
+  if (host.q_offsets.data() != nullptr) options.q_offsets = vector_to_device(host.q_offsets);
+  if (host.k_offsets.data() != nullptr) options.k_offsets = vector_to_device(host.k_offsets);
   return options;
+}
+
+/// Nothing but the elements of a poisoned View was written.
+template <class View>
+void require_gaps_untouched(View const& view) {
+  if constexpr (std::is_same_v<typename View::array_layout, Kokkos::LayoutStride>) {
+    std::size_t numbers = 0;
+    auto const memory   = memory_of(view);
+    for (std::size_t e = 0; e < memory.size(); ++e) numbers += !is_nan(memory(e));
+    REQUIRE(numbers == view.size());
+  }
 }
 
 template <class T>
@@ -77,13 +112,7 @@ Outputs<T> run_forward(Problem<T> const& p, Functors const&... functors) {
   Space const space;
   KA::forward(space, q, k, v, out, lse, to_device<Layout>(p.options), functors...);
   space.fence();
-  if constexpr (std::is_same_v<Layout, Kokkos::LayoutStride>) {
-    // Nothing but the output's elements was written.
-    std::size_t numbers = 0;
-    auto const memory   = memory_of(out);
-    for (std::size_t e = 0; e < memory.size(); ++e) numbers += !is_nan(memory(e));
-    REQUIRE(numbers == out.size());
-  }
+  require_gaps_untouched(out);
   return {to_host(out), to_host(lse4)};
 }
 

@@ -48,6 +48,10 @@ void check_mask(M const& mask, Random& random, bool exact) {
     for (index_t i = tile.query_begin; i < tile.query_end; ++i)
       for (index_t j = 0; j < 90; ++j)
         if (j < range.begin || j >= range.end) REQUIRE(!mask(0, 0, i, j));
+    QueryRange const queries = Impl::query_range(mask, 0, 0, tile.key_begin, tile.key_end);
+    for (index_t j = tile.key_begin; j < tile.key_end; ++j)
+      for (index_t i = 0; i < 90; ++i)
+        if (i < queries.begin || i >= queries.end) REQUIRE(!mask(0, 0, i, j));
   }
 }
 
@@ -59,8 +63,9 @@ TEST_CASE("causal and window masks", "[masks]") {
   index_t const q_len = random.integer(1, 80), k_len = random.integer(1, 80);
   Alignment const alignment = random.chance(0.5) ? Alignment::top_left : Alignment::bottom_right;
   CAPTURE(seed, causal, window.left, window.right, q_len, k_len);
-  index_t const diagonal    = Impl::diagonal_offset(alignment, q_len, k_len);
-  Impl::BandMask const mask = Impl::make_band_mask(causal, window, diagonal);
+  Impl::Sequence const sequence{0, 0, 0, q_len, 0, k_len};
+  index_t const diagonal    = alignment == Alignment::bottom_right ? k_len - q_len : 0;
+  Impl::BandMask const mask = Impl::make_band_mask(causal, window, alignment).in_sequence(sequence);
   for (index_t i = 0; i < q_len; ++i) {
     for (index_t j = 0; j < k_len; ++j) {
       index_t const distance = j - (i + diagonal);
@@ -75,8 +80,8 @@ TEST_CASE("causal and window masks", "[masks]") {
 
 TEST_CASE("masks combine", "[masks]") {
   Random random(5);
-  Impl::BandMask const narrow = Impl::make_band_mask(false, {.left = 4, .right = 9}, 0);
-  Impl::BandMask const causal = Impl::make_band_mask(true, {}, 3);
+  Impl::BandMask const narrow = Impl::make_band_mask(false, {.left = 4, .right = 9}, Alignment::top_left);
+  Impl::BandMask const causal{.upper = 3};
   check_mask(Impl::all_of(narrow, causal), random, false);
   check_mask(Impl::all_of(), random, true);
   REQUIRE(Impl::all_of()(0, 0, 5, 7));
@@ -87,7 +92,7 @@ TEST_CASE("masks combine", "[masks]") {
 
 TEST_CASE("windows near the limits of 64 bits do not overflow", "[masks]") {
   index_t const most        = std::numeric_limits<index_t>::max();
-  Impl::BandMask const mask = Impl::make_band_mask(false, {.left = most, .right = most}, 0);
+  Impl::BandMask const mask = Impl::make_band_mask(false, {.left = most, .right = most}, Alignment::top_left);
   index_t const far         = index_t(1) << 60;
   REQUIRE(mask(0, 0, far, 0));
   REQUIRE(mask(0, 0, 0, far));

@@ -106,7 +106,6 @@ TEST_CASE("training and evaluation mode", "[module]") {
   KA::FlashAttention attention({.dropout = 0.5});
   REQUIRE(attention.is_training());
   DeviceTensor<float, Kokkos::LayoutRight> const q("q", 1, 1, 2, 2);
-  REQUIRE_THROWS_AS(attention(q, q, q), std::invalid_argument);
   REQUIRE_NOTHROW(attention.eval()(q, q, q));
   REQUIRE(!attention.is_training());
   REQUIRE(attention.train().is_training());
@@ -119,7 +118,7 @@ TEST_CASE("the unfused engine's workspace and LSE", "[module]") {
   auto const out          = poisoned<float, Kokkos::LayoutRight>(2, 4, 30, 8);
   auto const lse4         = poisoned<float, Kokkos::LayoutRight>(2, 4, 30, 1);
   auto const lse          = Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
-  std::size_t const bytes = KA::Impl::unfused_workspace_size(KA::Impl::make_forward_arguments(q, k, v, out, lse, 0.));
+  std::size_t const bytes = KA::Impl::unfused_workspace_size(KA::Impl::make_forward_arguments(q, k, v, out, lse, {}));
   auto const run          = [&](std::size_t size) {
     Kokkos::View<std::byte*, MemorySpace> const workspace("workspace", size);
     KA::Impl::forward_unfused(Space(), q, k, v, out, lse, {.workspace = workspace});

@@ -12,13 +12,6 @@
 
 namespace Test {
 
-template <class T>
-Kokkos::View<KA::accumulation_t<T> const*, Kokkos::LayoutStride, Kokkos::HostSpace> slopes(int heads) {
-  Kokkos::View<KA::accumulation_t<T>*, Kokkos::HostSpace> const values("slopes", heads);
-  for (int h = 0; h < heads; ++h) values(h) = std::exp2(-8. * (h + 1) / heads);
-  return values;
-}
-
 TEMPLATE_TEST_CASE("each option", "[options]", SCALARS) {
   // Queries more and fewer than keys, and lengths over several tiles.
   auto const [q_len, k_len] = GENERATE(std::pair(70, 70), std::pair(40, 150), std::pair(150, 40));

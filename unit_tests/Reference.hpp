@@ -29,6 +29,7 @@ template <class T>
 struct Problem {
   HostTensor<T> q, k, v;
   HostOptions<T> options;
+  HostTensor<bool> kept = {};  ///< with dropout: which weights are
 
   int batch() const { return q.extent(0); }
   int heads() const { return q.extent(1); }
@@ -46,6 +47,13 @@ struct Problem {
     if (options.window.left >= 0 && j < diagonal(i) - options.window.left) return false;
     if (options.window.right >= 0 && j > diagonal(i) + options.window.right) return false;
     return options.mask.data() == nullptr || broadcast(options.mask, b, h, i, j);
+  }
+
+  /// What dropout makes of a weight.
+  template <class W>
+  W dropped(W weight, int b, int h, KA::index_t i, KA::index_t j) const {
+    if (options.dropout.probability == 0.) return weight;
+    return kept(b, h, i, j) ? weight / (1 - static_cast<W>(options.dropout.probability)) : W(0);
   }
 
   template <class View>
@@ -119,6 +127,7 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
     for (W& s : score) sum += s = maximum == -infinity ? W(0) : std::exp(s - maximum);
     result.lse(b, h, i, 0) = sum == W(0) ? -infinity : maximum + std::log(sum);
     for (W& s : score) s = sum == W(0) ? W(0) : s / sum;
+    for (KA::index_t j = 0; j < p.k_len(); ++j) score[j] = p.dropped(score[j], b, h, i, j);
     for (int d = 0; d < p.value_dim(); ++d) {
       W value = 0;
       for (KA::index_t j = 0; j < p.k_len(); ++j)
@@ -135,7 +144,18 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
   return result;
 }
 
-inline constexpr auto unmodified = [](auto score, auto...) { return score; };
+/// No further score function.
+struct Unmodified {
+  template <class W>
+  W operator()(W score, int, int, KA::index_t, KA::index_t) const {
+    return score;
+  }
+  template <class W>
+  W derivative(W, int, int, KA::index_t, KA::index_t) const {
+    return 1;
+  }
+};
+inline constexpr Unmodified unmodified;
 
 template <class T>
 Result<wide_t<T>> reference(Problem<T> const& problem) {

@@ -5,6 +5,8 @@
 #define KOKKOSATTENTION_PORTABLEENGINE_HPP
 
 #include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_PortableDropout.hpp>
+#include <KokkosAttention_PortableLoad.hpp>
 #include <KokkosAttention_PortableProduct.hpp>
 #include <KokkosAttention_PortableRows.hpp>
 #include <KokkosAttention_PortableTiles.hpp>
@@ -29,6 +31,8 @@ class PortableEngine {
   PortableTile const& m_tile;
   T *m_query, *m_key_value, *m_score, *m_output;
   SoftmaxState<T>* m_state;
+  unsigned char* m_kept;
+  Sequence m_sequence = {};
 
  public:
   KOKKOS_FUNCTION PortableEngine(Member const& member, ForwardArguments<ScalarType> const& arguments,
@@ -41,33 +45,37 @@ class PortableEngine {
     m_score     = scratch + tile.score_offset;
     m_output    = scratch + tile.output_offset;
     m_state     = reinterpret_cast<SoftmaxState<T>*>(scratch + tile.state_offset);
+    m_kept      = reinterpret_cast<unsigned char*>(scratch + tile.kept_offset);
   }
 
-  KOKKOS_FUNCTION void begin(Tile const& tile) const {
+  KOKKOS_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
+    m_sequence = sequence;
     m_member.team_barrier();  // some threads may still be storing the team's last tile
     int const queries = count(tile.query_begin, tile.query_end);
-    load(
-        m_arguments.q, tile.batch, tile.head, tile.query_begin, queries, block_rows(queries), m_arguments.head_dim,
-        m_arguments.head_dim, [this](int i, int d) { return i * m_tile.query_stride + d; }, m_query);
+    load_rows(m_member,
+              MatrixRows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin, queries,
+                         m_arguments.head_dim),
+              block_rows(queries), m_arguments.head_dim, m_query,
+              [this](int i, int d) { return i * m_tile.query_stride + d; });
     Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, block_rows(queries)),
                          [&](int i) { m_state[i] = SoftmaxState<T>(); });
     m_member.team_barrier();
   }
 
   KOKKOS_FUNCTION void load_keys(Tile const& tile) const {
-    int const keys = count(tile.key_begin, tile.key_end);
-    load(
-        m_arguments.k, tile.batch, m_arguments.kv_head(tile.head), tile.key_begin, keys, m_tile.keys,
-        m_arguments.head_dim, m_arguments.head_dim, [this](int j, int d) { return d * m_tile.key_stride + j; },
-        m_key_value);
+    load_rows(m_member, rows_of_keys(m_arguments.k, tile, m_arguments.head_dim), m_tile.keys, m_arguments.head_dim,
+              m_key_value, [this](int j, int d) { return d * m_tile.key_stride + j; });
     m_member.team_barrier();
   }
 
   KOKKOS_FUNCTION void load_values(Tile const& tile) const {
-    int const keys = count(tile.key_begin, tile.key_end);
-    load(
-        m_arguments.v, tile.batch, m_arguments.kv_head(tile.head), tile.key_begin, keys, keys, m_arguments.value_dim,
-        m_tile.padded_value_dim, [this](int j, int d) { return j * m_tile.value_stride + d; }, m_key_value);
+    load_rows(m_member, rows_of_keys(m_arguments.v, tile, m_arguments.value_dim), count(tile.key_begin, tile.key_end),
+              m_tile.padded_value_dim, m_key_value, [this](int j, int d) { return j * m_tile.value_stride + d; });
+  }
+
+  /// The rows see what was drawn after the barrier that ends the product.
+  KOKKOS_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) const {
+    draw_tile(m_member, tile, dropout, kept(tile));
   }
 
   KOKKOS_FUNCTION void multiply_query_key(Tile const& tile) const {
@@ -84,7 +92,7 @@ class PortableEngine {
     Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, count(tile.query_begin, tile.query_end)), [&](int i) {
       PortableTileRow<T, Member> const row(m_member, m_score + i * m_tile.score_stride,
                                            count(tile.key_begin, tile.key_end), tile.query_begin + i, tile.key_begin,
-                                           m_state[i]);
+                                           m_state[i], kept(tile));
       f(row);
     });
     m_member.team_barrier();
@@ -105,15 +113,16 @@ class PortableEngine {
     auto const& out     = m_arguments.out;
     auto const& lse     = m_arguments.lse;
     Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, count(tile.query_begin, tile.query_end)), [&](int i) {
-      index_t const query   = tile.query_begin + i;
+      index_t const query   = m_sequence.q_begin + tile.query_begin + i;
       T const normalisation = m_state[i].normalisation();
       Kokkos::parallel_for(Kokkos::ThreadVectorRange(m_member, value_dim), [&](int d) {
-        out(tile.batch, tile.head, query, d) = static_cast<ScalarType>(
+        out(m_sequence.entry, tile.head, query, d) = static_cast<ScalarType>(
             // Nothing was accumulated where there was nothing to attend.
             normalisation == T(0) ? T(0) : normalisation * m_output[i * m_tile.value_stride + d]);
       });
       if (lse.data != nullptr)
-        Kokkos::single(Kokkos::PerThread(m_member), [&] { lse(tile.batch, tile.head, query, 0) = m_state[i].lse(); });
+        Kokkos::single(Kokkos::PerThread(m_member),
+                       [&] { lse(m_sequence.entry, tile.head, query, 0) = m_state[i].lse(); });
     });
   }
 
@@ -121,18 +130,18 @@ class PortableEngine {
   KOKKOS_FUNCTION static int count(index_t begin, index_t end) { return static_cast<int>(end - begin); }
   KOKKOS_FUNCTION static int block_rows(int rows) { return round_up(rows, Block::rows); }
 
-  /// Converts rows [first, first + rows) of a matrix into scratch; zeros up to padded_rows and padded_columns.
-  template <class Place>
-  KOKKOS_FUNCTION void load(Tensor<ScalarType const> const& tensor, int b, int h, index_t first, int rows,
-                            int padded_rows, int columns, int padded_columns, Place const& place, T* scratch) const {
-    ScalarType const* const source = tensor.matrix(b, h) + first * tensor.stride[2];
-    index_t const row_stride = tensor.stride[2], column_stride = tensor.stride[3];
-    Kokkos::parallel_for(Kokkos::TeamThreadRange(m_member, padded_rows), [&](int i) {
-      Kokkos::parallel_for(Kokkos::ThreadVectorRange(m_member, padded_columns), [&](int d) {
-        scratch[place(i, d)] =
-            i < rows && d < columns ? static_cast<T>(source[i * row_stride + d * column_stride]) : T(0);
-      });
-    });
+  KOKKOS_FUNCTION MatrixRows<ScalarType const> rows_of_keys(Tensor<ScalarType const> const& tensor, Tile const& tile,
+                                                            int columns) const {
+    return {tensor,
+            m_sequence.entry,
+            m_arguments.kv_head(tile.head),
+            m_sequence.k_begin + tile.key_begin,
+            count(tile.key_begin, tile.key_end),
+            columns};
+  }
+
+  KOKKOS_FUNCTION KeptWeights kept(Tile const& tile) const {
+    return {m_kept, m_tile.keys / 4, tile.query_begin, tile.key_begin};
   }
 };
 

@@ -28,56 +28,57 @@ struct PortableForwardKernel {
   ForwardArguments<ScalarType> arguments;
   Scores scores;
   M mask;
+  WeightDropout<accumulation_t<ScalarType>> dropout;
   PortableTile tile;
 
-  KOKKOS_FUNCTION index_t query_tiles() const { return (arguments.q_len + tile.queries - 1) / tile.queries; }
+  KOKKOS_FUNCTION index_t slots() const { return tile_slots(arguments, Side::queries, tile.queries); }
+  KOKKOS_FUNCTION index_t items() const { return slots() * arguments.batch * arguments.q_heads; }
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    index_t const tiles = query_tiles();
-    index_t const total = tiles * arguments.batch * arguments.q_heads;
-    PortableEngine<ScalarType, Member> const engine(member, arguments, tile);
-    for (index_t item = member.league_rank(); item < total; item += member.league_size()) {
-      index_t const matrix = item / tiles;
+    PortableEngine<ScalarType, Member> engine(member, arguments, tile);
+    for (index_t item = member.league_rank(); item < items(); item += member.league_size()) {
+      index_t const matrix = item / slots();
+      int const entry      = static_cast<int>(matrix / arguments.q_heads);
+      int const head       = static_cast<int>(matrix % arguments.q_heads);
       // Later queries see more keys under a causal mask: longest first.
-      index_t const begin = (tiles - 1 - item % tiles) * tile.queries;
-      Tile const query_tile{static_cast<int>(matrix / arguments.q_heads),
-                            static_cast<int>(matrix % arguments.q_heads),
-                            begin,
-                            Kokkos::min(begin + tile.queries, arguments.q_len),
-                            0,
-                            0};
-      forward_query_tile(engine, scores, mask, query_tile, arguments.k_len, tile.keys);
+      auto const [sequence, begin, end] =
+          rows_of_slot(arguments, Side::queries, tile.queries, entry, slots() - 1 - item % slots());
+      if (begin >= end) continue;
+      forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
+                         tile.keys);
     }
   }
 };
 
 template <class ExecutionSpace, Scalar ScalarType>
-PortableTile portable_tile(index_t q_len, index_t k_len, int head_dim, int value_dim) {
+TileQuery tile_query(AttentionArguments<ScalarType> const& arguments) {
   using Policy = Kokkos::TeamPolicy<ExecutionSpace>;
   using Block  = RegisterBlock<accumulation_t<ScalarType>, runs_on_host<ExecutionSpace>>;
-  return choose_portable_tile(
-      {.on_host       = runs_on_host<ExecutionSpace>,
-       .element_bytes = int(sizeof(accumulation_t<ScalarType>)),
-       .block_rows    = Block::rows,
-       .block_columns = Block::columns,
-       .head_dim      = head_dim,
-       .value_dim     = value_dim,
-       .q_len         = q_len,
-       .k_len         = k_len,
-       .scratch_limit = {std::size_t(Policy::scratch_size_max(0)), std::size_t(Policy::scratch_size_max(1))}});
+  return {.on_host       = runs_on_host<ExecutionSpace>,
+          .element_bytes = int(sizeof(accumulation_t<ScalarType>)),
+          .block_rows    = Block::rows,
+          .block_columns = Block::columns,
+          .head_dim      = arguments.head_dim,
+          .value_dim     = arguments.value_dim,
+          .q_len         = arguments.q_len,
+          .k_len         = arguments.k_len,
+          .scratch_limit = {std::size_t(Policy::scratch_size_max(0)), std::size_t(Policy::scratch_size_max(1))}};
+}
+
+template <class ExecutionSpace, Scalar ScalarType>
+PortableTile portable_tile(AttentionArguments<ScalarType> const& arguments) {
+  return choose_portable_tile(tile_query<ExecutionSpace>(arguments));
 }
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 void portable_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
-                      M const& mask, int most_teams = INT_MAX) {
+                      M const& mask, WeightDropout<accumulation_t<ScalarType>> const& dropout,
+                      int most_teams = INT_MAX) {
   using Kernel = PortableForwardKernel<ExecutionSpace, ScalarType, Scores, M>;
-  Kernel const kernel{arguments, scores, mask,
-                      portable_tile<ExecutionSpace, ScalarType>(arguments.q_len, arguments.k_len, arguments.head_dim,
-                                                                arguments.value_dim)};
-  index_t const total = kernel.query_tiles() * arguments.batch * arguments.q_heads;
-  if (total == 0) return;
-  auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(total, index_t(most_teams))),
+  Kernel const kernel{arguments, scores, mask, dropout, portable_tile<ExecutionSpace, ScalarType>(arguments)};
+  if (kernel.items() == 0) return;
+  auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),
                                         kernel.tile.team_size, kernel.tile.vector_length);
   policy.set_scratch_size(kernel.tile.scratch_level, Kokkos::PerTeam(kernel.tile.scratch_bytes + 64));
   Kokkos::parallel_for("KokkosAttention::forward (portable)", as_kernel_argument(policy), kernel);

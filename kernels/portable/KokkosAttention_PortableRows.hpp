@@ -7,6 +7,7 @@
 #include <KokkosAttention_Exponential.hpp>
 #include <KokkosAttention_Functors.hpp>
 #include <KokkosAttention_Loops.hpp>
+#include <KokkosAttention_PortableDropout.hpp>
 #include <KokkosAttention_PortableProduct.hpp>
 #include <KokkosAttention_Softmax.hpp>
 
@@ -127,16 +128,22 @@ template <class T, class Member>
 using PortableRow =
     std::conditional_t<runs_on_host<typename Member::execution_space>, HostRow<T, Member>, DeviceRow<T, Member>>;
 
-/// A row of a tile, with the softmax state that it carries from tile to tile.
+/// A row of a tile, with the softmax state that it carries from tile to tile and what dropout drew for it.
 template <class T, class Member>
 class PortableTileRow : public PortableRow<T, Member> {
   Member const& m_member;
   SoftmaxState<T>& m_state;
+  KeptWeights m_kept;
 
  public:
   KOKKOS_FUNCTION PortableTileRow(Member const& member, T* scores, index_t keys, index_t query, index_t first_key,
-                                  SoftmaxState<T>& state)
-      : PortableRow<T, Member>(member, scores, keys, query, first_key), m_member(member), m_state(state) {}
+                                  SoftmaxState<T>& state, KeptWeights const& kept)
+      : PortableRow<T, Member>(member, scores, keys, query, first_key),
+        m_member(member),
+        m_state(state),
+        m_kept(kept) {}
+
+  KOKKOS_FUNCTION bool kept(index_t j) const { return m_kept(this->query(), j); }
 
   /// One lane reads for all, the one that writes: no other lane's read can come too late.
   KOKKOS_FUNCTION SoftmaxState<T> state() const {

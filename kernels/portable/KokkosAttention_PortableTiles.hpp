@@ -47,10 +47,22 @@ struct PortableTile {
   int padded_value_dim = 0;
   int query_stride = 0, key_stride = 0, value_stride = 0, score_stride = 0;
   int key_value_offset = 0, score_offset = 0, output_offset = 0, state_offset = 0;  // the queries come first
+  int kept_offset           = 0;                                                    // a byte a quad of keys
   int scratch_level         = 0;
   std::size_t scratch_bytes = 0;
   int team_size = 1, vector_length = 1;
 };
+
+/// Room for what dropout draws: a byte a quad of keys.
+constexpr std::size_t kept_bytes(int queries, int keys) { return std::size_t(round_up(queries * (keys / 4), 64)); }
+
+inline constexpr int team_vector_length = 8;
+
+/// Threads of a device team: one a block of the larger product, within what a multiprocessor's registers allow.
+constexpr int team_threads(TileQuery const& query, int rows, int widest) {
+  int const blocks = rows / query.block_rows * (widest / query.block_columns);
+  return blocks < 128 ? 128 : blocks < most_team_threads ? round_up(blocks, 32) : most_team_threads;
+}
 
 constexpr PortableTile lay_out_tile(TileQuery const& query, int queries, int keys) {
   PortableTile tile;
@@ -70,43 +82,48 @@ constexpr PortableTile lay_out_tile(TileQuery const& query, int queries, int key
       tile.key_value_offset + round_up(key_elements > value_elements ? key_elements : value_elements, aligned);
   tile.output_offset = tile.score_offset + round_up(queries * tile.score_stride, aligned);
   tile.state_offset  = tile.output_offset + round_up(queries * tile.value_stride, aligned);
-  tile.scratch_bytes = std::size_t(tile.state_offset + 3 * queries + aligned) * query.element_bytes;
+  tile.kept_offset   = tile.state_offset + round_up(3 * queries, aligned);
+  tile.scratch_bytes = std::size_t(tile.kept_offset) * query.element_bytes + kept_bytes(queries, keys);
   if (!query.on_host) {
-    // A thread a block of the larger product, within what a multiprocessor's registers allow.
-    int const widest   = keys > tile.padded_value_dim ? keys : tile.padded_value_dim;
-    int const blocks   = queries / query.block_rows * (widest / query.block_columns);
-    int const threads  = blocks < 128 ? 128 : blocks < most_team_threads ? round_up(blocks, 32) : most_team_threads;
-    tile.vector_length = 8;
-    tile.team_size     = threads / tile.vector_length;
+    tile.vector_length = team_vector_length;
+    tile.team_size =
+        team_threads(query, queries, keys > tile.padded_value_dim ? keys : tile.padded_value_dim) / team_vector_length;
   }
   return tile;
 }
 
 /// On devices the largest tile that fits level-0 scratch, or, for very large head dimensions, a small one in level 1,
 /// which is global memory. On hosts, where level 1 is the roomy one, a tile for the second-level cache.
-constexpr PortableTile choose_portable_tile(TileQuery const& query) {
+/// \param lay_out (query, rows, columns) -> tile
+/// \param row_len, column_len lengths of the sides that rows and columns are of
+template <class LayOut>
+constexpr auto choose_tile(TileQuery const& query, LayOut const& lay_out, index_t row_len, index_t column_len) {
   constexpr std::size_t host_cache = 512 * 1024;
-  constexpr int most_queries = 128, most_keys = 64, fewest_keys = 16;
+  constexpr int most_rows = 128, most_columns = 64, fewest_columns = 16;
 
-  int const level    = query.on_host ? 1 : 0;
-  int const key_step = query.block_columns > fewest_keys ? query.block_columns : fewest_keys;
+  int const level       = query.on_host ? 1 : 0;
+  int const column_step = query.block_columns > fewest_columns ? query.block_columns : fewest_columns;
   std::size_t const budget =
       query.on_host && host_cache < query.scratch_limit[1] ? host_cache : query.scratch_limit[level];
-  int queries = most_queries;
-  int keys    = round_up(most_keys, key_step);
-  bool fits   = lay_out_tile(query, queries, keys).scratch_bytes <= budget;
-  while (!fits && (queries > query.block_rows || keys > key_step)) {
-    if (keys > key_step && keys >= queries)
-      keys = round_up(keys / 2, key_step);
+  int rows    = most_rows;
+  int columns = round_up(most_columns, column_step);
+  bool fits   = lay_out(query, rows, columns).scratch_bytes <= budget;
+  while (!fits && (rows > query.block_rows || columns > column_step)) {
+    if (columns > column_step && columns >= rows)
+      columns = round_up(columns / 2, column_step);
     else
-      queries = queries / 2;
-    fits = lay_out_tile(query, queries, keys).scratch_bytes <= budget;
+      rows = rows / 2;
+    fits = lay_out(query, rows, columns).scratch_bytes <= budget;
   }
-  if (query.q_len < queries) queries = round_up(query.q_len > 0 ? int(query.q_len) : 1, query.block_rows);
-  if (query.k_len < keys) keys = round_up(query.k_len > 0 ? int(query.k_len) : 1, key_step);
-  PortableTile tile  = lay_out_tile(query, queries, keys);
+  if (row_len < rows) rows = round_up(row_len > 0 ? int(row_len) : 1, query.block_rows);
+  if (column_len < columns) columns = round_up(column_len > 0 ? int(column_len) : 1, column_step);
+  auto tile          = lay_out(query, rows, columns);
   tile.scratch_level = fits ? level : 1;
   return tile;
+}
+
+constexpr PortableTile choose_portable_tile(TileQuery const& query) {
+  return choose_tile(query, lay_out_tile, query.q_len, query.k_len);
 }
 
 }  // namespace KokkosAttention::Impl

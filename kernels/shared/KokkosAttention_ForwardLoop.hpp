@@ -4,10 +4,11 @@
 #ifndef KOKKOSATTENTION_FORWARDLOOP_HPP
 #define KOKKOSATTENTION_FORWARDLOOP_HPP
 
+#include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_Masks.hpp>
 #include <KokkosAttention_Scores.hpp>
 #include <KokkosAttention_Softmax.hpp>
-#include <KokkosAttention_Tensor.hpp>
+#include <KokkosAttention_WeightDropout.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -17,11 +18,13 @@
 ///
 /// An engine owns where tiles and scores live, the two products, rows and their reductions, and loads and stores:
 ///
-///     engine.begin(tile)             loads the queries, clears the softmax state
+///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
+///     engine.draw(tile, dropout)     draws which weights are kept
 ///     engine.load_keys(tile)         brings a tile of keys in
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.query(), row.transform(f(j, score)),
-///                                    row.maximum(), row.exponentiate(shift), row.state(), row.set_state(state)
+///                                    row.maximum(), row.exponentiate(shift), row.state(), row.set_state(state),
+///                                    row.kept(j)
 ///     engine.load_values(tile)       brings the tile of values in
 ///     engine.accumulate_output(t)    output = rescale * output + scores V
 ///     engine.finish(tile)            stores output / sum and the LSE
@@ -30,23 +33,6 @@
 
 namespace KokkosAttention::Impl {
 
-/// A call's arrays and sizes in the form in which kernels take them.
-template <Scalar ScalarType>
-struct ForwardArguments {
-  using Accumulation = accumulation_t<ScalarType>;
-
-  Tensor<ScalarType const> q, k, v;
-  Tensor<ScalarType> out;
-  Tensor<Accumulation> lse;  // (B, Hq, Lq); no data: not wanted
-  int batch, q_heads, kv_heads;
-  index_t q_len, k_len;
-  int head_dim, value_dim;
-  Accumulation scale;
-
-  /// The key-value head that a query head reads (grouped-query attention, Ainslie et al., arXiv:2305.13245).
-  KOKKOS_FUNCTION int kv_head(int q_head) const { return q_head / (q_heads / kv_heads); }
-};
-
 template <class Row, class M>
 KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
   using T         = typename Row::value_type;
@@ -54,29 +40,33 @@ KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
   row.transform([&](index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
 }
 
-/// \param tile batch, head and queries of the league member; its keys are ignored
-/// \param k_len number of keys
+/// \param tile head and queries of the league member; its keys are ignored
 /// \param tile_keys keys a tile
-template <class Engine, class Scores, Mask M>
-KOKKOS_FUNCTION void forward_query_tile(Engine const& engine, Scores const& scores, M const& mask, Tile tile,
-                                        index_t k_len, index_t tile_keys) {
-  engine.begin(tile);
+template <class Engine, class Scores, Mask M, class T>
+KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
+                                        WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile,
+                                        index_t tile_keys) {
+  auto const mask = mask_of_all.in_sequence(sequence);
+  engine.begin(sequence, tile);
   KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
-  index_t const end    = Kokkos::min(range.end, k_len);
+  index_t const end    = Kokkos::min(range.end, sequence.k_len);
   // Tiles begin at multiples of their size, whatever the mask: the order of sums does not depend on it.
   for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
     tile.key_begin             = begin;
-    tile.key_end               = Kokkos::min(begin + tile_keys, k_len);
+    tile.key_end               = Kokkos::min(begin + tile_keys, sequence.k_len);
     Coverage const tile_covers = Impl::coverage(mask, tile);
     if (tile_covers == Coverage::none) continue;
 
     engine.load_keys(tile);
+    if (dropout.active()) engine.draw(tile, dropout);
     engine.multiply_query_key(tile);
     engine.load_values(tile);
     engine.for_each_row(tile, [&](auto const& row) {
-      scores.apply(row, tile.batch, tile.head);
+      scores.apply(row, sequence, tile.head);
       if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
       update_softmax(row);
+      if (dropout.active())
+        row.transform([&](index_t j, T weight) { return row.kept(j) ? dropout.factor() * weight : T(0); });
     });
     engine.accumulate_output(tile);
   }

@@ -4,9 +4,9 @@
 #ifndef KOKKOSATTENTION_MASKS_HPP
 #define KOKKOSATTENTION_MASKS_HPP
 
+#include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_Functors.hpp>
 #include <KokkosAttention_Options.hpp>
-#include <KokkosAttention_Tensor.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -15,9 +15,14 @@
 
 namespace KokkosAttention::Impl {
 
-/// The position of a query's causal diagonal relative to the query.
-constexpr index_t diagonal_offset(Alignment alignment, index_t q_len, index_t k_len) {
-  return alignment == Alignment::bottom_right ? k_len - q_len : 0;
+/// A mask or score function as it is within one sequence. The options' count from the causal diagonal, or look up
+/// arrays by packed positions; a user's know a sequence by its number only.
+template <class F>
+KOKKOS_FUNCTION auto in_sequence(F const& f, Sequence const& sequence) {
+  if constexpr (requires { f.in_sequence(sequence); })
+    return f.in_sequence(sequence);
+  else
+    return f;
 }
 
 /// Causal and window as one mask: query i sees keys i + lower <= j <= i + upper.
@@ -25,8 +30,14 @@ struct BandMask {
   // Far beyond any position, and far enough from the limits that adding a position cannot overflow.
   static constexpr index_t unbounded = Kokkos::Experimental::finite_max_v<index_t> / 4;
 
-  index_t lower = -unbounded;
-  index_t upper = unbounded;
+  index_t lower       = -unbounded;
+  index_t upper       = unbounded;
+  Alignment alignment = Alignment::top_left;  // where the diagonal lies that the band is counted from
+
+  KOKKOS_FUNCTION BandMask in_sequence(Sequence const& sequence) const {
+    index_t const diagonal = sequence.diagonal(alignment);
+    return {lower + diagonal, upper + diagonal, Alignment::top_left};
+  }
 
   KOKKOS_FUNCTION bool operator()(int, int, index_t i, index_t j) const { return j - i >= lower && j - i <= upper; }
 
@@ -40,13 +51,17 @@ struct BandMask {
   KOKKOS_FUNCTION KeyRange key_range(int, int, index_t query_begin, index_t query_end) const {
     return {query_begin + lower, query_end + upper};
   }
+
+  KOKKOS_FUNCTION QueryRange query_range(int, int, index_t key_begin, index_t key_end) const {
+    return {key_begin - upper, key_end - lower};
+  }
 };
 
-inline BandMask make_band_mask(bool causal, Window window, index_t diagonal) {
-  BandMask band;
-  if (window.left >= 0 && window.left < BandMask::unbounded) band.lower = diagonal - window.left;
-  if (window.right >= 0 && window.right < BandMask::unbounded) band.upper = diagonal + window.right;
-  if (causal) band.upper = diagonal;
+inline BandMask make_band_mask(bool causal, Window window, Alignment alignment) {
+  BandMask band{.alignment = alignment};
+  if (window.left >= 0 && window.left < BandMask::unbounded) band.lower = -window.left;
+  if (window.right >= 0 && window.right < BandMask::unbounded) band.upper = window.right;
+  if (causal) band.upper = 0;
   return band;
 }
 
@@ -54,6 +69,9 @@ inline BandMask make_band_mask(bool causal, Window window, index_t diagonal) {
 struct FlagMask {
   Tensor<bool const> flags;
 
+  KOKKOS_FUNCTION FlagMask in_sequence(Sequence const& sequence) const {
+    return {flags.from(sequence.q_begin, sequence.k_begin)};
+  }
   KOKKOS_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
     return flags.data == nullptr || flags(b, h, i, j);
   }
@@ -78,18 +96,32 @@ KOKKOS_FUNCTION KeyRange key_range(M const& mask, int b, int h, index_t query_be
     return {};
 }
 
+template <Mask M>
+KOKKOS_FUNCTION QueryRange query_range(M const& mask, int b, int h, index_t key_begin, index_t key_end) {
+  if constexpr (QueryRangeMask<M>)
+    return mask.query_range(b, h, key_begin, key_end);
+  else
+    return {};
+}
+
 /// Lets through what all of the masks let through.
 template <class... Masks>
 struct AllOf {
+  KOKKOS_FUNCTION AllOf in_sequence(Sequence const&) const { return *this; }
   KOKKOS_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
   KOKKOS_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
   KOKKOS_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {}; }
+  KOKKOS_FUNCTION QueryRange query_range(int, int, index_t, index_t) const { return {}; }
 };
 
 template <Mask First, Mask... Rest>
 struct AllOf<First, Rest...> {
   First first;
   AllOf<Rest...> rest;
+
+  KOKKOS_FUNCTION AllOf in_sequence(Sequence const& sequence) const {
+    return {Impl::in_sequence(first, sequence), rest.in_sequence(sequence)};
+  }
 
   KOKKOS_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
     return first(b, h, i, j) && rest(b, h, i, j);
@@ -105,6 +137,12 @@ struct AllOf<First, Rest...> {
   KOKKOS_FUNCTION KeyRange key_range(int b, int h, index_t query_begin, index_t query_end) const {
     KeyRange const one   = Impl::key_range(first, b, h, query_begin, query_end);
     KeyRange const other = rest.key_range(b, h, query_begin, query_end);
+    return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
+  }
+
+  KOKKOS_FUNCTION QueryRange query_range(int b, int h, index_t key_begin, index_t key_end) const {
+    QueryRange const one   = Impl::query_range(first, b, h, key_begin, key_end);
+    QueryRange const other = rest.query_range(b, h, key_begin, key_end);
     return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
   }
 };

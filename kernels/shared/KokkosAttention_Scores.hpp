@@ -4,13 +4,15 @@
 #ifndef KOKKOSATTENTION_SCORES_HPP
 #define KOKKOSATTENTION_SCORES_HPP
 
+#include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_Functors.hpp>
-#include <KokkosAttention_Tensor.hpp>
+#include <KokkosAttention_Masks.hpp>
 
 #include <Kokkos_Core.hpp>
 
 /// \file
-/// The score functions of the options, and how a chain of score functions is applied to a row of scores.
+/// The score functions of the options, each with its derivative, and how a chain of score functions is applied to a row
+/// of scores.
 
 namespace KokkosAttention::Impl {
 
@@ -23,6 +25,10 @@ struct Softcap {
   KOKKOS_FUNCTION Accumulation operator()(Accumulation s, int, int, index_t, index_t) const {
     return cap * Kokkos::tanh(s / cap);
   }
+  KOKKOS_FUNCTION Accumulation derivative(Accumulation s, int, int, index_t, index_t) const {
+    Accumulation const t = Kokkos::tanh(s / cap);
+    return (1 - t) * (1 + t);
+  }
 };
 
 template <Scalar ScalarType>
@@ -31,30 +37,48 @@ struct Bias {
   Tensor<ScalarType const> bias;
 
   KOKKOS_FUNCTION bool active() const { return bias.data != nullptr; }
+  KOKKOS_FUNCTION Bias in_sequence(Sequence const& sequence) const {
+    return {bias.from(sequence.q_begin, sequence.k_begin)};
+  }
   KOKKOS_FUNCTION Accumulation operator()(Accumulation s, int b, int h, index_t i, index_t j) const {
     return s + static_cast<Accumulation>(bias(b, h, i, j));
   }
+  KOKKOS_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
 };
 
 /// Attention with linear biases (Press et al., arXiv:2108.12409).
 template <class Accumulation>
 struct Alibi {
-  Accumulation const* slopes = nullptr;
-  index_t stride             = 0;
-  index_t diagonal           = 0;  // the causal diagonal relative to the query
+  Vector<Accumulation const> slopes;
+  Alignment alignment = Alignment::top_left;  // where the causal diagonal lies
+  index_t diagonal    = 0;                    // its position relative to the query
 
-  KOKKOS_FUNCTION bool active() const { return slopes != nullptr; }
+  KOKKOS_FUNCTION bool active() const { return slopes.data != nullptr; }
+  KOKKOS_FUNCTION Alibi in_sequence(Sequence const& sequence) const {
+    return {slopes, alignment, sequence.diagonal(alignment)};
+  }
   KOKKOS_FUNCTION Accumulation operator()(Accumulation s, int, int h, index_t i, index_t j) const {
     index_t const distance = j - (i + diagonal);
-    return s - slopes[h * stride] * static_cast<Accumulation>(distance < 0 ? -distance : distance);
+    return s - slopes(h) * static_cast<Accumulation>(distance < 0 ? -distance : distance);
   }
+  KOKKOS_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
 };
+
+template <class F>
+inline constexpr bool is_bias = false;
+template <Scalar ScalarType>
+inline constexpr bool is_bias<Bias<ScalarType>> = true;
+
+/// What a score is differentiated with respect to.
+enum class ScoreInput { product, bias };
 
 /// Score functions one after the other. Options that are not in use cost one test a row, none an element.
 template <class... Functions>
 struct ScoreChain {
   template <class Row>
-  KOKKOS_FUNCTION void apply(Row const&, int, int) const {}
+  KOKKOS_FUNCTION void apply(Row const&, Sequence const&, int) const {}
+  template <ScoreInput input, class Row>
+  KOKKOS_FUNCTION void differentiate(Row const&, Sequence const&, int) const {}
 };
 
 template <class First, class... Rest>
@@ -62,14 +86,33 @@ struct ScoreChain<First, Rest...> {
   First first;
   ScoreChain<Rest...> rest;
 
+  /// Replaces a row's scores by their image; row.transform(f(j, score)) of query row.query().
   template <class Row>
-  KOKKOS_FUNCTION void apply(Row const& row, int b, int h) const {
+  KOKKOS_FUNCTION void apply(Row const& row, Sequence const& sequence, int h) const {
     if (is_active()) {
       using Accumulation = typename Row::value_type;
       index_t const i    = row.query();
-      row.transform([&](index_t j, Accumulation s) -> Accumulation { return first(s, b, h, i, j); });
+      auto const f       = Impl::in_sequence(first, sequence);
+      row.transform([&](index_t j, Accumulation s) -> Accumulation { return f(s, sequence.batch, h, i, j); });
     }
-    rest.apply(row, b, h);
+    rest.apply(row, sequence, h);
+  }
+
+  /// The same, and multiplies each score's gradient by the derivative with respect to the input;
+  /// row.update(f(i, j, score, gradient)).
+  template <ScoreInput input, class Row>
+  KOKKOS_FUNCTION void differentiate(Row const& row, Sequence const& sequence, int h) const {
+    using Accumulation = typename Row::value_type;
+    if (is_active()) {
+      auto const f = Impl::in_sequence(first, sequence);
+      row.update([&](index_t i, index_t j, Accumulation& s, Accumulation& gradient) {
+        if constexpr (input == ScoreInput::product)
+          gradient *= static_cast<Accumulation>(f.derivative(s, sequence.batch, h, i, j));
+        s = static_cast<Accumulation>(f(s, sequence.batch, h, i, j));
+      });
+    }
+    // What comes after the bias acts on it as on the product.
+    rest.template differentiate<is_bias<First> ? ScoreInput::product : input>(row, sequence, h);
   }
 
  private:

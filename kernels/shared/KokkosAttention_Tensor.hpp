@@ -23,9 +23,30 @@ struct Tensor {
   KOKKOS_FUNCTION T& operator()(index_t b, index_t h, index_t i, index_t j) const {
     return data[b * stride[0] + h * stride[1] + i * stride[2] + j * stride[3]];
   }
+  /// The same tensor from row i and column j on.
+  KOKKOS_FUNCTION Tensor from(index_t i, index_t j) const {
+    Tensor part = *this;
+    if (data != nullptr) part.data += i * stride[2] + j * stride[3];
+    return part;
+  }
   /// Where the matrix of one batch entry and head begins.
   KOKKOS_FUNCTION T* matrix(index_t b, index_t h) const { return data + b * stride[0] + h * stride[1]; }
 };
+
+/// The same of rank 1.
+template <class T>
+struct Vector {
+  T* data        = nullptr;
+  index_t stride = 0;
+
+  KOKKOS_FUNCTION T& operator()(index_t n) const { return data[n * stride]; }
+};
+
+template <class T, class View>
+Vector<T> make_vector(View const& view) {
+  static_assert(View::rank() == 1);
+  return {view.data(), static_cast<index_t>(view.stride(0))};
+}
 
 /// Converts a View of rank 4 or less: its dimensions are the tensor's first ones, and an extent of 1 broadcasts.
 template <class T, class View>

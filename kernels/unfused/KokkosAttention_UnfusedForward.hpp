@@ -114,6 +114,7 @@ struct UnfusedSoftmaxKernel {
   MatrixBatch<T> matrices;
   Scores scores;
   M mask;
+  WeightDropout<T> dropout;
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
     index_t const rows = matrices.matrices * matrices.rows;
@@ -129,14 +130,17 @@ struct UnfusedSoftmaxKernel {
  private:
   KOKKOS_FUNCTION void normalise_row(Member const& member, T* const row, int b, int h, index_t i) const {
     PortableRow<T, Member> const score(member, row, matrices.columns, i, 0);
-    scores.apply(score, b, h);
-    apply_mask(score, mask, b, h);
+    Sequence const sequence = arguments.batch_entry(b);
+    scores.apply(score, sequence, h);
+    apply_mask(score, mask.in_sequence(sequence), b, h);
     SoftmaxState<T> state;
     T const maximum       = score.maximum();
     state.maximum         = maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;
     state.sum             = score.exponentiate(state.maximum);
     T const normalisation = state.normalisation();
     score.transform([&](index_t, T p) { return normalisation * p; });
+    if (dropout.active())
+      score.transform([&](index_t j, T p) { return dropout.kept(b, h, i, j) ? dropout.factor() * p : T(0); });
     if (arguments.lse.data != nullptr)
       Kokkos::single(Kokkos::PerThread(member), [&] { arguments.lse(b, h, i, 0) = state.lse(); });
   }
@@ -144,7 +148,8 @@ struct UnfusedSoftmaxKernel {
 
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 void unfused_softmax(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments,
-                     MatrixBatch<accumulation_t<ScalarType>> const& matrices, Scores const& scores, M const& mask) {
+                     MatrixBatch<accumulation_t<ScalarType>> const& matrices, Scores const& scores, M const& mask,
+                     WeightDropout<accumulation_t<ScalarType>> const& dropout) {
   using Kernel              = UnfusedSoftmaxKernel<ExecutionSpace, ScalarType, Scores, M>;
   constexpr bool on_host    = runs_on_host<ExecutionSpace>;
   constexpr int team_size   = on_host ? 1 : 8;
@@ -153,12 +158,12 @@ void unfused_softmax(ExecutionSpace const& space, ForwardArguments<ScalarType> c
   Kokkos::TeamPolicy<ExecutionSpace> const policy(space, static_cast<int>(Kokkos::min(league_size, index_t(INT_MAX))),
                                                   team_size, on_host ? 1 : 32);
   Kokkos::parallel_for("KokkosAttention::softmax (unfused)", as_kernel_argument(policy),
-                       Kernel{arguments, matrices, scores, mask});
+                       Kernel{arguments, matrices, scores, mask, dropout});
 }
 
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
 void unfused_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
-                     M const& mask, std::byte* workspace) {
+                     M const& mask, WeightDropout<accumulation_t<ScalarType>> const& dropout, std::byte* workspace) {
   using T = accumulation_t<ScalarType>;
   Kokkos::Profiling::ScopedRegion const region("KokkosAttention::forward (unfused)");
   WorkspaceCarver carver(workspace);
@@ -169,7 +174,7 @@ void unfused_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> c
   pack(space, arguments.k, arguments.kv_heads, arrays.k);
   pack(space, arguments.v, arguments.kv_heads, arrays.v);
   UnfusedMatrixProduct::multiply<Transposed::yes>(space, arguments.scale, arrays.q, arrays.k, group, arrays.scores);
-  unfused_softmax(space, arguments, arrays.scores, scores, mask);
+  unfused_softmax(space, arguments, arrays.scores, scores, mask, dropout);
   UnfusedMatrixProduct::multiply<Transposed::no>(space, T(1), arrays.scores, arrays.v, group, arrays.out);
   unpack(space, arrays.out, arguments.q_heads, arguments.out);
 }

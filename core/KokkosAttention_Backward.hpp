@@ -1,0 +1,127 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_BACKWARD_HPP
+#define KOKKOSATTENTION_BACKWARD_HPP
+
+#include <KokkosAttention_Checks.hpp>
+#include <KokkosAttention_Concepts.hpp>
+#include <KokkosAttention_Gradients.hpp>
+#include <KokkosAttention_Modifiers.hpp>
+#include <KokkosAttention_Options.hpp>
+#include <KokkosAttention_PortableBackward.hpp>
+#include <KokkosAttention_PortableInstances.hpp>
+#include <KokkosAttention_Workspace.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The backward pass: gradients of q, k, v and bias.
+
+namespace KokkosAttention {
+namespace Impl {
+
+template <AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse>
+auto make_backward_arguments(DOut const& d_out, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+                             gradients_t<Q> const& gradients, options_t<Q> const& options) {
+  using ScalarType = typename Q::non_const_value_type;
+  BackwardArguments<ScalarType> arguments{make_attention_arguments(q, k, v, options), {}, {}, {}, {}, {}, {}, {}, {}};
+  arguments.d_out = make_tensor<ScalarType const>(d_out);
+  arguments.out   = make_tensor<ScalarType const>(out);
+  arguments.lse   = make_tensor<accumulation_t<ScalarType> const>(lse);
+  arguments.dq    = make_tensor<ScalarType>(gradients.q);
+  arguments.dk    = make_tensor<ScalarType>(gradients.k);
+  arguments.dv    = make_tensor<ScalarType>(gradients.v);
+  arguments.dbias = make_tensor<ScalarType>(gradients.bias);
+  for (int d = 0; d < 4; ++d) arguments.dbias_extent[d] = static_cast<index_t>(gradients.bias.extent(d));
+  return arguments;
+}
+
+template <bool with_functors, class Space, class ScalarType>
+std::size_t backward_workspace(BackwardArguments<ScalarType> const& arguments) {
+  if constexpr (with_functors)
+    return portable_backward_workspace<Space>(arguments);
+  else
+    return PortableInstance<Space, ScalarType>::backward_workspace(arguments);
+}
+
+/// Checks all arguments, and returns them as kernels take them.
+template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
+          AttentionView Out, class Lse, class... Functors>
+auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out, Q const& q, K const& k, V const& v,
+                                Out const& out, Lse const& lse, gradients_t<Q> const& gradients,
+                                options_t<Q> const& options, Functors const&...) {
+  using Accumulation = accumulation_t<typename Q::non_const_value_type>;
+  static_assert(same_scalar<Q, K> && same_scalar<Q, V> && same_scalar<Q, Out> && same_scalar<Q, DOut>,
+                "KokkosAttention::backward: d_out, q, k, v and out must have the same scalar type");
+  static_assert(is_lse_input<Q, Lse>,
+                "KokkosAttention::backward: lse must be a View of rank 3 in the accumulation type");
+  static_assert((UserFunctor<Functors, Accumulation> && ...),
+                "KokkosAttention::backward: what follows the options must be score functions, "
+                "score(score, batch, head, query, key), or masks, bool(batch, head, query, key)");
+  static_assert(((!UserFunctor<Functors, Accumulation> || DifferentiableFunctor<Functors, Accumulation>)&&...),
+                "KokkosAttention::backward: a score function must tell its derivative with respect to the score, "
+                "derivative(score, batch, head, query, key) const");
+  check_tensors<Space>(check, q, k, v, out);
+  check.template accessible<Space>(d_out, "d_out");
+  for (int d = 0; d < 4; ++d)
+    check.extent(d_out, "d_out", d, out.extent(d), "extent(" + std::to_string(d) + ") of out");
+  check_lse<Space>(check, q, lse);
+  check_options(check, q, k, options);
+  check_gradients(check, q, k, v, options, gradients);
+  auto const arguments    = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
+  std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0, Space>(arguments);
+  check_workspace(check, options.workspace, bytes);
+  return std::pair(arguments, bytes);
+}
+
+}  // namespace Impl
+
+/// Gradients of a scalar with respect to the inputs of `forward`, from its gradient with respect to the output.
+///
+/// Computes the weights again from the LSE that `forward` stored, so that memory beyond the arguments is one number a
+/// query (and, for some broadcast biases, partial sums of the bias gradient). Every sum has a fixed order: the same
+/// bits on every run, and an entry's gradients do not depend on the rest of the batch. Enqueues on `space` and returns.
+/// A query with nothing to attend contributes nothing and has a gradient of 0.
+///
+/// Algorithm: Dao, FlashAttention-2, arXiv:2307.08691, algorithm 2, without atomic additions.
+/// \param space execution-space instance
+/// \param d_out gradient with respect to the output (B, Hq, Lq, Dv)
+/// \param q, k, v, out as given to and written by `forward`
+/// \param lse (B, Hq, Lq), written by `forward`
+/// \param gradients where to write, see Gradients
+/// \param options those given to `forward`
+/// \param functors those given to `forward`; score functions must have a member `derivative`, see
+///        KokkosAttention_Functors.hpp
+/// \throws std::invalid_argument as `forward` does, and for gradients whose extents are not those of their inputs;
+///         nothing is written then
+template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
+          AttentionView Out, class Lse, class... Functors>
+requires Kokkos::is_view_v<Lse>
+void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+              gradients_t<Q> const& gradients, options_t<Q> const& options = {}, Functors const&... functors) {
+  using ScalarType              = typename Q::non_const_value_type;
+  auto const [arguments, bytes] = Impl::checked_backward_arguments<Space>(
+      Impl::ArgumentChecker("backward"), d_out, q, k, v, out, lse, gradients, options, functors...);
+  auto const workspace = Impl::workspace_or_allocate(space, options.workspace, bytes);
+  auto const scores    = Impl::make_scores(options, functors...);
+  auto const mask      = Impl::make_mask(options, functors...);
+  Impl::WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
+  if constexpr (sizeof...(Functors) == 0)
+    Impl::PortableInstance<Space, ScalarType>::backward(space, arguments, scores, mask, dropout, workspace.data());
+  else
+    Impl::portable_backward(space, arguments, scores, mask, dropout, workspace.data());
+}
+
+/// As above, on the default instance of q's execution space.
+template <AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
+          class... Functors>
+requires Kokkos::is_view_v<Lse>
+void backward(DOut const& d_out, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+              gradients_t<Q> const& gradients, options_t<Q> const& options = {}, Functors const&... functors) {
+  backward(typename Q::execution_space(), d_out, q, k, v, out, lse, gradients, options, functors...);
+}
+
+}  // namespace KokkosAttention
+
+#endif

@@ -1,0 +1,194 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_PORTABLEBACKWARD_HPP
+#define KOKKOSATTENTION_PORTABLEBACKWARD_HPP
+
+#include <KokkosAttention_Launch.hpp>
+#include <KokkosAttention_PortableBackwardEngine.hpp>
+#include <KokkosAttention_PortableBiasGradient.hpp>
+#include <KokkosAttention_PortableForward.hpp>
+#include <KokkosAttention_Workspace.hpp>
+
+#include <KokkosAttention_Loops.hpp>
+
+#include <Kokkos_Core.hpp>
+#include <Kokkos_Profiling_ScopedRegion.hpp>
+
+#include <climits>
+
+/// \file
+/// The portable engine's backward pass: a kernel for rowsum(dO O), then one for each of dQ, dK and dV together, dBias.
+
+namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
+
+/// delta = rowsum(dO O), a row a thread.
+template <class ExecutionSpace, Scalar ScalarType>
+struct DeltaKernel {
+  using T      = accumulation_t<ScalarType>;
+  using Member = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
+
+  static constexpr int team_rows = 64;
+
+  BackwardArguments<ScalarType> arguments;
+  T* delta;
+
+  KOKKOS_FUNCTION index_t rows() const { return index_t(arguments.batch) * arguments.q_heads * arguments.q_len; }
+  KOKKOS_FUNCTION index_t items() const { return (rows() + team_rows - 1) / team_rows; }
+
+  KOKKOS_FUNCTION void operator()(Member const& member) const {
+    for (index_t item = member.league_rank(); item < items(); item += member.league_size()) {
+      index_t const begin = item * team_rows, end = Kokkos::min(begin + team_rows, rows());
+      Kokkos::parallel_for(Kokkos::TeamThreadRange(member, begin, end), [&](index_t r) { write_row(member, r); });
+    }
+  }
+
+ private:
+  KOKKOS_FUNCTION void write_row(Member const& member, index_t r) const {
+    int const entry = static_cast<int>(r / arguments.q_len / arguments.q_heads);
+    int const head  = static_cast<int>(r / arguments.q_len % arguments.q_heads);
+    MatrixRows<ScalarType const> const gradient(arguments.d_out, entry, head, r % arguments.q_len, 1,
+                                                arguments.value_dim);
+    MatrixRows<ScalarType const> const out(arguments.out, entry, head, r % arguments.q_len, 1, arguments.value_dim);
+    auto const term = [&](int d) { return static_cast<T>(gradient(0, d)) * static_cast<T>(out(0, d)); };
+    if constexpr (runs_on_host<ExecutionSpace>) {
+      constexpr int width = RegisterBlock<T, true>::width;
+      T lane[width]       = {};
+      int d               = 0;
+      for (; d + width <= arguments.value_dim; d += width) {
+        KOKKOSATTENTION_LANES
+        for (int l = 0; l < width; ++l) lane[l] += term(d + l);
+      }
+      for (int l = 0; d < arguments.value_dim; ++d, ++l) lane[l] += term(d);
+      T sum = 0;
+      for (int l = 0; l < width; ++l) sum += lane[l];
+      delta[r] = sum;
+    } else {
+      T sum = 0;
+      Kokkos::parallel_reduce(
+          Kokkos::ThreadVectorRange(member, arguments.value_dim), [&](int d, T& partial) { partial += term(d); }, sum);
+      Kokkos::single(Kokkos::PerThread(member), [&] { delta[r] = sum; });
+    }
+  }
+};
+
+template <class ExecutionSpace, Scalar ScalarType>
+void compute_delta(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
+                   accumulation_t<ScalarType>* delta) {
+  DeltaKernel<ExecutionSpace, ScalarType> const kernel{arguments, delta};
+  if (kernel.items() == 0) return;
+  constexpr bool on_host = runs_on_host<ExecutionSpace>;
+  Kokkos::TeamPolicy<ExecutionSpace> const policy(
+      space, static_cast<int>(Kokkos::min(kernel.items(), index_t(INT_MAX))), on_host ? 1 : 32, on_host ? 1 : 8);
+  Kokkos::parallel_for("KokkosAttention::backward, delta (portable)", as_kernel_argument(policy), kernel);
+}
+
+/// dQ: league = (batch, head, query tile). dK and dV: league = (batch, key-value head, key tile).
+template <class ExecutionSpace, Scalar ScalarType, GradientOf target, class Scores, Mask M>
+struct PortableBackwardKernel {
+  // Rows of a causal problem differ in length: threads that finish early take the next tile.
+  using Policy =
+      Kokkos::TeamPolicy<ExecutionSpace, Kokkos::Schedule<Kokkos::Dynamic>, Kokkos::LaunchBounds<most_team_threads, 1>>;
+  using Member = typename Policy::member_type;
+
+  static constexpr Side own = own_side(target);
+
+  PortableBackwardData<ScalarType> data;
+  Scores scores;
+  M mask;
+  WeightDropout<accumulation_t<ScalarType>> dropout;
+
+  KOKKOS_FUNCTION index_t slots() const { return tile_slots(data.arguments, own, data.tile.rows); }
+  KOKKOS_FUNCTION index_t items() const { return slots() * data.arguments.batch * data.arguments.heads(own); }
+
+  KOKKOS_FUNCTION void operator()(Member const& member) const {
+    PortableBackwardEngine<ScalarType, Member, target> engine(member, data);
+    for (index_t item = member.league_rank(); item < items(); item += member.league_size()) {
+      index_t const matrix = item / slots(), nth = item % slots();
+      int const entry = static_cast<int>(matrix / data.arguments.heads(own));
+      int const head  = static_cast<int>(matrix % data.arguments.heads(own));
+      // Under a causal mask later queries see more keys, and earlier keys are seen by more queries: longest first.
+      auto const [sequence, begin, end] =
+          rows_of_slot(data.arguments, own, data.tile.rows, entry, own == Side::queries ? slots() - 1 - nth : nth);
+      if (begin >= end) continue;
+      if constexpr (own == Side::queries) {
+        backward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
+                            data.tile.columns);
+      } else {
+        int const group = data.arguments.group();
+        backward_key_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head * group, 0, 0, begin, end},
+                          group, data.tile.columns);
+      }
+    }
+  }
+};
+
+template <GradientOf target, class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
+void portable_gradient(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
+                       Tensor<accumulation_t<ScalarType> const> const& delta, Scores const& scores, M const& mask,
+                       WeightDropout<accumulation_t<ScalarType>> const& dropout, int most_teams) {
+  using Kernel                    = PortableBackwardKernel<ExecutionSpace, ScalarType, target, Scores, M>;
+  PortableBackwardTile const tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), target);
+  Kernel const kernel{{arguments, delta, tile}, scores, mask, dropout};
+  if (kernel.items() == 0) return;
+  auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),
+                                        tile.team_size, tile.vector_length);
+  policy.set_scratch_size(tile.scratch_level, Kokkos::PerTeam(tile.scratch_bytes + 64));
+  Kokkos::parallel_for(target == GradientOf::queries ? "KokkosAttention::backward, dq (portable)"
+                                                     : "KokkosAttention::backward, dk and dv (portable)",
+                       as_kernel_argument(policy), kernel);
+}
+
+/// The arrays of a backward call in its workspace.
+template <class T>
+struct PortableBackwardArrays {
+  Tensor<T> delta;    // (B, Hq, Lq)
+  Tensor<T> partial;  // of the bias gradient
+  index_t part_stride = 0;
+
+  /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
+  template <Scalar ScalarType>
+  PortableBackwardArrays(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& a,
+                         BiasGradientPlan const& plan) {
+    index_t const rows = index_t(a.batch) * a.q_heads * a.q_len;
+    delta              = {carver.take<T>(rows), {a.q_heads * a.q_len, a.q_len, 1, 0}};
+    part_stride        = plan.partial_elements();
+    partial            = {carver.take<T>(plan.stores_partial_sums() ? plan.parts * part_stride : 0), {}};
+    plan.set_partial_strides(partial.stride);
+  }
+};
+
+template <class ExecutionSpace, Scalar ScalarType>
+std::size_t portable_backward_workspace(BackwardArguments<ScalarType> const& arguments) {
+  WorkspaceCarver carver(nullptr);
+  PortableBackwardArrays<accumulation_t<ScalarType>> const arrays(
+      carver, arguments,
+      BiasGradientPlan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)));
+  return carver.bytes();
+}
+
+template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
+void portable_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
+                       Scores const& scores, M const& mask, WeightDropout<accumulation_t<ScalarType>> const& dropout,
+                       std::byte* workspace, int most_teams = INT_MAX) {
+  using T = accumulation_t<ScalarType>;
+  Kokkos::Profiling::ScopedRegion const region("KokkosAttention::backward (portable)");
+  PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
+  BiasGradientPlan const plan(arguments, bias_tile);
+  WorkspaceCarver carver(workspace);
+  PortableBackwardArrays<T> const arrays(carver, arguments, plan);
+  Tensor<T const> const delta{arrays.delta.data, {arrays.delta.stride[0], arrays.delta.stride[1], 1, 0}};
+
+  compute_delta(space, arguments, arrays.delta.data);
+  if (arguments.dq.data != nullptr)
+    portable_gradient<GradientOf::queries>(space, arguments, delta, scores, mask, dropout, most_teams);
+  if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
+    portable_gradient<GradientOf::keys_and_values>(space, arguments, delta, scores, mask, dropout, most_teams);
+  if (arguments.dbias.data != nullptr)
+    portable_bias_gradient(space, PortableBackwardData<ScalarType>{arguments, delta, bias_tile}, plan, arrays.partial,
+                           arrays.part_stride, scores, mask, dropout, most_teams);
+}
+
+}  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS
+
+#endif

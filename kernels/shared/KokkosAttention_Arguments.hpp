@@ -1,0 +1,132 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_ARGUMENTS_HPP
+#define KOKKOSATTENTION_ARGUMENTS_HPP
+
+#include <KokkosAttention_Options.hpp>
+#include <KokkosAttention_Tensor.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// A call's arrays and sizes in the form in which kernels take them, and which sequence lies where in the arrays.
+
+namespace KokkosAttention::Impl {
+
+/// The two sides of a score.
+enum class Side { queries, keys };
+
+/// One sequence of queries and keys: a batch entry, or one of the sequences that are packed in it.
+struct Sequence {
+  int batch;  ///< as score functions and masks know it: the batch entry, or the number of the packed sequence
+  int entry;  ///< batch entry in the arrays
+  index_t q_begin, q_len;  ///< where its queries lie in the arrays
+  index_t k_begin, k_len;
+
+  /// The position of a query's causal diagonal relative to the query.
+  KOKKOS_FUNCTION index_t diagonal(Alignment alignment) const {
+    return alignment == Alignment::bottom_right ? k_len - q_len : 0;
+  }
+  KOKKOS_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
+};
+
+template <Scalar ScalarType>
+struct AttentionArguments {
+  using Accumulation = accumulation_t<ScalarType>;
+
+  Tensor<ScalarType const> q, k, v;
+  int batch, q_heads, kv_heads;
+  index_t q_len, k_len;  // of the arrays
+  int head_dim, value_dim;
+  Accumulation scale;
+  Vector<index_t const> q_offsets, k_offsets;
+  int packed_sequences;  // where offsets are given
+
+  /// The key-value head that a query head reads (grouped-query attention, Ainslie et al., arXiv:2305.13245).
+  KOKKOS_FUNCTION int kv_head(int q_head) const { return q_head / group(); }
+  /// Query heads a key-value head.
+  KOKKOS_FUNCTION int group() const { return q_heads / kv_heads; }
+  KOKKOS_FUNCTION int heads(Side side) const { return side == Side::queries ? q_heads : kv_heads; }
+  KOKKOS_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
+  KOKKOS_FUNCTION bool packed() const { return q_offsets.data != nullptr; }
+
+  KOKKOS_FUNCTION Sequence batch_entry(int entry) const { return {entry, entry, 0, q_len, 0, k_len}; }
+
+  /// \param n -1 and packed_sequences are what lies before and after all sequences on `side`: nothing to attend there.
+  KOKKOS_FUNCTION Sequence packed_sequence(int n, Side side) const {
+    Sequence sequence{n, 0, boundary(q_offsets, n, q_len), 0, boundary(k_offsets, n, k_len), 0};
+    bool const real = n >= 0 && n < packed_sequences;
+    if (real || side == Side::queries) sequence.q_len = segment(q_offsets, n, q_len);
+    if (real || side == Side::keys) sequence.k_len = segment(k_offsets, n, k_len);
+    return sequence;
+  }
+
+  /// Where packed sequence n begins. Offsets that lie wrongly are moved into the array.
+  KOKKOS_FUNCTION index_t boundary(Vector<index_t const> const& offsets, int n, index_t len) const {
+    if (n < 0) return 0;
+    if (n > packed_sequences) return len;
+    return Kokkos::max(index_t(0), Kokkos::min(offsets(n), len));
+  }
+
+ private:
+  KOKKOS_FUNCTION index_t segment(Vector<index_t const> const& offsets, int n, index_t len) const {
+    return Kokkos::max(index_t(0), boundary(offsets, n + 1, len) - boundary(offsets, n, len));
+  }
+};
+
+template <Scalar ScalarType>
+struct ForwardArguments : AttentionArguments<ScalarType> {
+  Tensor<ScalarType> out;
+  Tensor<accumulation_t<ScalarType>> lse;  // (B, Hq, Lq); no data: not wanted
+};
+
+template <Scalar ScalarType>
+struct BackwardArguments : AttentionArguments<ScalarType> {
+  using Accumulation = accumulation_t<ScalarType>;
+
+  Tensor<ScalarType const> d_out, out;
+  Tensor<Accumulation const> lse;
+  Tensor<ScalarType> dq, dk, dv, dbias;  // no data: not wanted
+  index_t dbias_extent[4];
+};
+
+/// Some rows of one side of a sequence.
+struct SequenceRows {
+  Sequence sequence;
+  index_t begin, end;
+};
+
+/// How many tiles of `rows` rows cover one side of a batch entry. Among packed sequences, whose lengths only the device
+/// knows, some of them may be empty.
+template <Scalar ScalarType>
+KOKKOS_FUNCTION index_t tile_slots(AttentionArguments<ScalarType> const& arguments, Side side, int rows) {
+  index_t const len = arguments.length(side);
+  return arguments.packed() ? len / rows + arguments.packed_sequences + 2 : (len + rows - 1) / rows;
+}
+
+/// The rows of one of these tiles. No tile crosses from one packed sequence into the next: sequence n has the slots
+/// from begin(n) / rows + n + 1 on, which is as many as it may need.
+template <Scalar ScalarType>
+KOKKOS_FUNCTION SequenceRows rows_of_slot(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
+                                          int entry, index_t slot) {
+  Sequence sequence = arguments.batch_entry(entry);
+  index_t tile      = slot;
+  if (arguments.packed()) {
+    auto const& offsets = side == Side::queries ? arguments.q_offsets : arguments.k_offsets;
+    auto const first    = [&](int n) { return arguments.boundary(offsets, n, arguments.length(side)) / rows + n + 1; };
+    int low = -1, high = arguments.packed_sequences + 1;  // first(low) <= slot < first(high)
+    while (high - low > 1) {
+      int const middle                     = (low + high) / 2;
+      (first(middle) <= slot ? low : high) = middle;
+    }
+    sequence = arguments.packed_sequence(low, side);
+    tile     = slot - first(low);
+  }
+  index_t const begin = tile * rows;
+  return {sequence, begin, Kokkos::min(begin + rows, sequence.length(side))};
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif

@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_BACKWARDLOOP_HPP
+#define KOKKOSATTENTION_BACKWARDLOOP_HPP
+
+#include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_Exponential.hpp>
+#include <KokkosAttention_Masks.hpp>
+#include <KokkosAttention_Scores.hpp>
+#include <KokkosAttention_WeightDropout.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The backward pass, the same in every engine (Dao, FlashAttention-2, arXiv:2307.08691, algorithm 2, with the loops
+/// turned so that no two teams add to one number): weights are computed again from the LSE,
+///
+///     P = exp(S - LSE), W = dropout(P), dP = dropout(dO V^T), dS = P (dP - delta) f'(S), delta = rowsum(dO O),
+///     dQ = scale dS K, dK = scale dS^T Q, dV = W^T dO, dBias = dS up to the bias.
+///
+/// A team owns a tile of one side, queries or keys, and goes through the tiles of the other side in their order, so
+/// that every sum has a fixed order. An engine owns
+///
+///     engine.begin(sequence, tile)   loads the rows of its own side, clears its sums
+///     engine.draw(tile, dropout)     draws which weights are kept
+///     engine.multiply(tile)          brings the other side's rows in; scores = scale * Q K^T, gradients = dO V^T
+///     engine.for_each_row(tile, f)   f(row) for the rows of its own side, with row.update(f(i, j, score, gradient)),
+///                                    row.update_lanes(f) where f is arithmetic that a vector can do,
+///                                    row.lse(i) (+inf for a query with nothing to attend), row.delta(i), row.kept(i,
+///                                    j)
+///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
+///     engine.finish(tile)            stores the sums
+
+namespace KokkosAttention::Impl {
+
+/// Turns a tile's scores into weights W, and the gradients of the weights into those of a score function's input.
+template <ScoreInput input, class Engine, class Scores, Mask M, class T>
+KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scores, M const& mask,
+                                        WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile,
+                                        Coverage tile_covers) {
+  engine.for_each_row(tile, [&](auto const& row) {
+    if (dropout.active())
+      row.update([&](index_t i, index_t j, T&, T& gradient) {
+        gradient = row.kept(i, j) ? dropout.factor() * gradient : T(0);
+      });
+    row.update_lanes([&](index_t i, index_t, T&, T& gradient) { gradient -= row.delta(i); });
+    scores.template differentiate<input>(row, sequence, tile.head);
+    if (tile_covers == Coverage::some)
+      row.update([&](index_t i, index_t j, T& score, T& gradient) {
+        if (mask(tile.batch, tile.head, i, j)) return;
+        score    = -Kokkos::Experimental::infinity_v<T>;
+        gradient = 0;
+      });
+    row.update_lanes([&](index_t i, index_t, T& score, T& gradient) {
+      score    = softmax_exponential(score - row.lse(i));
+      gradient = score * gradient;
+    });
+    if (dropout.active())
+      row.update(
+          [&](index_t i, index_t j, T& weight, T&) { weight = row.kept(i, j) ? dropout.factor() * weight : T(0); });
+  });
+}
+
+/// One tile, unless no query of it attends to a key of it.
+template <ScoreInput input, class Engine, class Scores, Mask M, class T>
+KOKKOS_FUNCTION void backward_tile(Engine const& engine, Scores const& scores, M const& mask,
+                                   WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile) {
+  Coverage const tile_covers = Impl::coverage(mask, tile);
+  if (tile_covers == Coverage::none) return;
+  if (dropout.active()) engine.draw(tile, dropout);
+  engine.multiply(tile);
+  differentiate_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
+  engine.accumulate(tile);
+}
+
+/// The gradient of a tile of queries.
+/// \param tile head and queries of the league member; its keys are ignored
+template <class Engine, class Scores, Mask M, class T>
+KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
+                                         WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile,
+                                         index_t tile_keys) {
+  auto const mask = mask_of_all.in_sequence(sequence);
+  engine.begin(sequence, tile);
+  KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
+  index_t const end    = Kokkos::min(range.end, sequence.k_len);
+  for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
+    tile.key_begin = begin;
+    tile.key_end   = Kokkos::min(begin + tile_keys, sequence.k_len);
+    backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile);
+  }
+  engine.finish(tile);
+}
+
+/// The gradients of a tile of keys and of its values.
+/// \param tile keys of the league member, and the first query head that reads them; its queries are ignored
+/// \param heads query heads that read them
+template <class Engine, class Scores, Mask M, class T>
+KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
+                                       WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile, int heads,
+                                       index_t tile_queries) {
+  auto const mask = mask_of_all.in_sequence(sequence);
+  engine.begin(sequence, tile);
+  for (int head = tile.head; head < tile.head + heads; ++head) {
+    QueryRange const range = Impl::query_range(mask, tile.batch, head, tile.key_begin, tile.key_end);
+    index_t const end      = Kokkos::min(range.end, sequence.q_len);
+    for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_queries * tile_queries; begin < end;
+         begin += tile_queries) {
+      Tile const pairs{tile.batch,     head,        begin, Kokkos::min(begin + tile_queries, sequence.q_len),
+                       tile.key_begin, tile.key_end};
+      backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, pairs);
+    }
+  }
+  engine.finish(tile);
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif
