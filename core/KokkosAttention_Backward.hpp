@@ -82,7 +82,9 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
 /// Computes the weights again from the LSE that `forward` stored, so that memory beyond the arguments is one number a
 /// query (and, for some broadcast biases, partial sums of the bias gradient). Every sum has a fixed order: the same
 /// bits on every run, and an entry's gradients do not depend on the rest of the batch. Enqueues on `space` and returns.
-/// A query with nothing to attend contributes nothing and has a gradient of 0.
+/// A query with nothing to attend contributes nothing and has a gradient of 0. To exclude keys, use a mask or a bias of
+/// -inf: a weight is exp(score - LSE), so a query whose every score is a huge finite number, such as -1e30, gets wrong
+/// gradients.
 ///
 /// Algorithm: Dao, FlashAttention-2, arXiv:2307.08691, algorithm 2, without atomic additions.
 /// \param space execution-space instance

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "Forward.hpp"
+#include "Backward.hpp"
+#include "UserFunctors.hpp"
 
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -11,51 +12,11 @@
 
 namespace Test {
 
-/// Depends on every argument, so that a mixed-up one shows.
-template <class A>
-struct Ripple {
-  KOKKOS_FUNCTION A operator()(A s, int b, int h, KA::index_t i, KA::index_t j) const {
-    return s * A(1 + b) + A(0.25) * A(h) - A(0.01) * A(i) + A(0.02) * A(j % 7);
-  }
-};
-
-template <class A>
-struct Square {
-  KOKKOS_FUNCTION A operator()(A s, int, int, KA::index_t, KA::index_t) const { return s * s; }
-};
-
-/// The same for the reference, in types that devices do not have.
-constexpr auto ripple = [](auto s, auto b, auto h, auto i, auto j) {
-  using W = decltype(s);
-  return s * W(1 + b) + W(0.25) * W(h) - W(0.01) * W(i) + W(0.02) * W(j % 7);
-};
-
-/// Answers for single pairs only.
-struct Checkerboard {
-  KOKKOS_FUNCTION bool operator()(int b, int h, KA::index_t i, KA::index_t j) const { return (b + h + i + j) % 2 == 0; }
-};
-
-/// The first keys for every query; answers for tiles and ranges too.
-struct Prefix {
-  KA::index_t n;
-  KOKKOS_FUNCTION bool operator()(int, int, KA::index_t, KA::index_t j) const { return j < n; }
-  KOKKOS_FUNCTION KA::Coverage coverage(KA::Tile const& t) const {
-    return t.key_begin >= n ? KA::Coverage::none : t.key_end <= n ? KA::Coverage::all : KA::Coverage::some;
-  }
-  KOKKOS_FUNCTION KA::KeyRange key_range(int, int, KA::index_t, KA::index_t) const { return {0, n}; }
-};
-
-/// Counts how often single pairs are asked for.
-struct CountingPrefix : Prefix {
-  Kokkos::View<int, MemorySpace> asked;
-  KOKKOS_FUNCTION bool operator()(int b, int h, KA::index_t i, KA::index_t j) const {
-    Kokkos::atomic_inc(&asked());
-    return Prefix::operator()(b, h, i, j);
-  }
-};
-
 template <class T, class Modify, class... Functors>
 void check(Problem<T> const& problem, Modify const& modify, Functors const&... functors) {
+  Random random(7);
+  auto const d_out = random_d_out(random, problem);
+  require_gradients(run_backward(problem, d_out, functors...), problem, d_out, modify);
   auto const expected = attention<wide_t<T>>(problem, Exact{}, modify);
   auto const rival    = attention<KA::accumulation_t<T>>(problem, Stored<T>{}, modify);
   auto const found    = run_forward(problem, functors...);
@@ -73,16 +34,15 @@ TEMPLATE_TEST_CASE("score functions of the user", "[functors]", double, float, K
   using A = KA::accumulation_t<TestType>;
   Random random(21);
   auto problem = random_problem<TestType>(random, {2, 3, 3, 70, 90, 16, 16}, 0.7);
-  SECTION("alone") { check(problem, ripple, Ripple<A>()); }
+  SECTION("alone") { check(problem, Ripple<A>(), Ripple<A>()); }
   SECTION("after the options', before the masks") {
     problem.options.softcap = 1.5;
     problem.options.causal  = true;
-    problem.options.bias    = random.tensor<TestType>(1, 3, 70, 90);
-    check(problem, ripple, Ripple<A>());
+    problem.options.bias    = random.tensor<TestType>(1, 3, 1, 90);
+    check(problem, Ripple<A>(), Ripple<A>());
   }
   SECTION("several, in the order given") {
-    check(
-        problem, [](auto s, auto... n) { return ripple(s, n...) * ripple(s, n...); }, Ripple<A>(), Square<A>());
+    check(problem, Composed<Ripple<A>, Quadratic<A>>{}, Ripple<A>(), Quadratic<A>());
   }
 }
 
@@ -103,9 +63,14 @@ TEMPLATE_TEST_CASE("masks of the user", "[functors]", double, float, KokkosAtten
       REQUIRE(static_cast<double>(by_option.out(n...)) == static_cast<double>(by_functor.out(n...)));
     });
   }
+  SECTION("a mask that bounds the queries") {
+    with_table.options.mask = table(problem, QueryPrefix{30});
+    check(with_table, unmodified, QueryPrefix{30});
+  }
   SECTION("several masks, mixed with a score function") {
     with_table.options.mask = table(problem, [](auto... n) { return Checkerboard()(n...) && Prefix{100}(n...); });
-    check(with_table, ripple, Checkerboard(), Ripple<KA::accumulation_t<TestType>>(), Prefix{100});
+    using A                 = KA::accumulation_t<TestType>;
+    check(with_table, Ripple<A>(), Checkerboard(), Ripple<A>(), Prefix{100});
   }
 }
 
@@ -126,6 +91,35 @@ TEST_CASE("full tiles run without a test, empty ones not at all", "[functors]") 
   int const partial = count(330);
   REQUIRE(partial > 0);
   REQUIRE(partial <= 64 * 64);
+}
+
+TEST_CASE("full tiles run without a test in the backward pass too, empty ones not at all", "[functors]") {
+  Random random(24);
+  auto const problem = random_problem<float>(random, {1, 1, 1, 64, 640, 8, 8});
+  auto const d_out   = random_d_out(random, problem);
+  Kokkos::View<int, MemorySpace> const asked("asked");
+  auto const count = [&](KA::index_t n) {
+    Kokkos::deep_copy(asked, 0);
+    run_backward(problem, d_out, CountingPrefix{{n}, asked});
+    int result = 0;
+    Kokkos::deep_copy(result, asked);
+    return result;
+  };
+  REQUIRE(count(640) == 0);
+  REQUIRE(count(0) == 0);
+  REQUIRE(count(384) == 0);  // a multiple of every tile size
+  int const partial = count(400);
+  REQUIRE(partial > 0);
+  REQUIRE(partial <= 64 * (64 + 64 + 128));  // one tile forward, one for dq, one for dk and dv
+}
+
+TEST_CASE("score functions without derivative have no backward pass", "[functors]") {
+  struct Plain {
+    KOKKOS_FUNCTION float operator()(float s, int, int, KA::index_t, KA::index_t) const { return s; }
+  };
+  STATIC_REQUIRE(KA::ScoreFunction<Plain, float>);
+  STATIC_REQUIRE(!KA::DifferentiableScoreFunction<Plain, float>);
+  STATIC_REQUIRE(KA::DifferentiableScoreFunction<Quadratic<float>, float>);
 }
 
 }  // namespace Test

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "Forward.hpp"
+#include "Backward.hpp"
 
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -48,8 +48,9 @@ TEMPLATE_TEST_CASE("each option", "[options]", SCALARS) {
     o.mask   = random.flags(2, 4, q_len, k_len, 0.5);
     o.bias   = random.tensor<TestType>(2, 4, q_len, k_len);
   }
-  check_forward(problem);
-  check_forward<Kokkos::LayoutStride>(problem);
+  SECTION("dropout") { add_dropout(problem, {.probability = 0.3, .seed = 5, .offset = 7}); }
+  check_passes(random, problem);
+  check_passes<Kokkos::LayoutStride>(random, problem);
 }
 
 TEST_CASE("mask and bias broadcast in every dimension", "[options]") {
@@ -60,13 +61,15 @@ TEST_CASE("mask and bias broadcast in every dimension", "[options]") {
   int const b = pattern & 1 ? 2 : 1, h = pattern & 2 ? 3 : 1, i = pattern & 4 ? 30 : 1, j = pattern & 8 ? 41 : 1;
   problem.options.mask = random.flags(b, h, i, j, 0.7);
   problem.options.bias = random.tensor<float>(b, h, i, j);
-  check_forward(problem);
+  check_passes(random, problem);
 }
 
 TEMPLATE_TEST_CASE("rows with nothing to attend give zeros and an LSE of -inf", "[options]", SCALARS) {
   Random random(13);
   auto problem = random_problem<TestType>(random, {1, 2, 2, 100, 70, 16, 16});
   auto& o      = problem.options;
+
+  bool lowest_scores = false;
   SECTION("causal with more queries than keys") { o.causal = true; }
   SECTION("an empty window") {
     o.window    = {.left = 3, .right = -1};
@@ -82,6 +85,7 @@ TEMPLATE_TEST_CASE("rows with nothing to attend give zeros and an LSE of -inf", 
     auto const bias = random.tensor<TestType>(1, 1, 100, 70);
     auto const low =
         TestType(std::is_same_v<TestType, KA::half_t> ? -65504. : double(std::numeric_limits<float>::lowest()));
+    lowest_scores = true;
     for (int j = 0; j < 70; ++j) bias(0, 0, 5, j) = low;
     for (int j = 0; j < 70; ++j) bias(0, 0, 6, j) = TestType(-std::numeric_limits<float>::infinity());
     o.bias = bias;
@@ -91,17 +95,23 @@ TEMPLATE_TEST_CASE("rows with nothing to attend give zeros and an LSE of -inf", 
     for (int j = 0; j < 70; ++j) bias(0, 0, 5, j) = TestType(-std::numeric_limits<float>::infinity());
     o.bias = bias;
   }
-  auto const expected = reference(problem);
-  auto const found    = run_forward(problem);
-  std::size_t empty   = 0;
+  auto const expected  = reference(problem);
+  auto const found     = run_forward(problem);
+  auto const gradients = run_backward(problem, random_d_out(random, problem));
+  std::size_t empty    = 0;
   for_each_index(1, 2, 100, 1, [&](auto b, auto h, auto i, auto) {
     if (!std::isinf(expected.lse(b, h, i, 0))) return;
     ++empty;
     REQUIRE(found.lse(b, h, i, 0) == -std::numeric_limits<KA::accumulation_t<TestType>>::infinity());
-    for (int d = 0; d < 16; ++d) REQUIRE(static_cast<float>(found.out(b, h, i, d)) == 0.f);
+    for (int d = 0; d < 16; ++d) {
+      REQUIRE(static_cast<float>(found.out(b, h, i, d)) == 0.f);
+      REQUIRE(static_cast<float>(gradients.q(b, h, i, d)) == 0.f);
+    }
   });
   REQUIRE(empty > 0);
   check_forward(problem);
+  // An LSE as large as the lowest finite number has no digits left for the logarithm of a sum.
+  if (!lowest_scores) check_backward(random, problem);
 }
 
 template <class T>
@@ -127,15 +137,16 @@ void check_random_problem(std::uint64_t seed) {
   if (random.chance(0.4))
     o.bias = random.tensor<T>(extent(shape.batch), extent(shape.heads), extent(shape.q_len), extent(shape.k_len));
   if (random.chance(0.3)) o.alibi_slopes = slopes<T>(shape.heads);
+  if (random.chance(0.3)) add_dropout(problem, {random.pick({0.1, 0.5, 0.9}), seed, seed / 2});
   CAPTURE(o.scale, o.causal, o.alignment == KA::Alignment::top_left, o.window.left, o.window.right, o.softcap,
-          o.mask.size(), o.bias.size(), o.alibi_slopes.size());
+          o.mask.size(), o.bias.size(), o.alibi_slopes.size(), o.dropout.probability);
   switch (random.integer(0, 2)) {
     case 0:
-      return check_forward<Kokkos::LayoutRight>(problem);
+      return check_passes<Kokkos::LayoutRight>(random, problem);
     case 1:
-      return check_forward<Kokkos::LayoutLeft>(problem);
+      return check_passes<Kokkos::LayoutLeft>(random, problem);
     default:
-      return check_forward<Kokkos::LayoutStride>(problem);
+      return check_passes<Kokkos::LayoutStride>(random, problem);
   }
 }
 
