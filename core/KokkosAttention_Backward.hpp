@@ -63,6 +63,8 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
                 "KokkosAttention::backward: a score function must tell its derivative with respect to the score, "
                 "derivative(score, batch, head, query, key) const");
   check_tensors<Space>(check, q, k, v, out);
+  check.require(q.extent(3) <= largest_backward_head_dim, "q", "head_dim of at most 32768", q.extent(3));
+  check.require(v.extent(3) <= largest_backward_head_dim, "v", "value_dim of at most 32768", v.extent(3));
   check.template accessible<Space>(d_out, "d_out");
   for (int d = 0; d < 4; ++d)
     check.extent(d_out, "d_out", d, out.extent(d), "extent(" + std::to_string(d) + ") of out");

@@ -74,8 +74,10 @@ inline std::string shape(std::initializer_list<std::size_t> extents) {
   return text.str();
 }
 
-/// Rows of this many numbers still fit every engine's tiles.
-inline constexpr std::size_t largest_head_dim = 65536;
+/// Rows of this many numbers still fit every engine's tiles; in the backward pass, which keeps more of them, half as
+/// many do.
+inline constexpr std::size_t largest_head_dim          = 65536;
+inline constexpr std::size_t largest_backward_head_dim = largest_head_dim / 2;
 
 template <class ExecutionSpace, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out>
 void check_tensors(ArgumentChecker const& check, Q const& q, K const& k, V const& v, Out const& out) {

@@ -4,9 +4,8 @@
 #include "Timing.hpp"
 
 /// \file
-/// Forward attention, in the shapes of the published tables: B L = 16384 tokens and H D = 2048 on devices, fewer heads
-/// on hosts; many short sequences; one query against a long cache; and a sweep over the length, with the memory that
-/// the scores would have taken.
+/// Forward attention in the shapes of the published tables, in many short sequences with and without a bias, and of one
+/// query against a long cache.
 
 namespace Perf {
 
@@ -37,36 +36,11 @@ void add(std::string const& group, Shape const& shape, bool with_bias = false) {
 
 template <class T>
 void add_all() {
-  bool const on_host = KA::Impl::runs_on_host<Space>;
-  // The published tables.
-  for (KA::index_t const head_dim : {64, 128, 256}) {
-    for (KA::index_t const length : {1024, 4096, 16384}) {
-      if (on_host && length > 4096) continue;
-      for (bool const causal : {false, true}) {
-        if (on_host)
-          add<T>("table", {2, 8, 8, length, length, head_dim, causal});
-        else
-          add<T>("table", {16384 / length, 2048 / head_dim, 2048 / head_dim, length, length, head_dim, causal});
-      }
-    }
-  }
-  if (on_host) add<T>("table", {2, 8, 8, 2048, 2048, 64, false});
-  // Many short sequences.
-  KA::index_t const few = on_host ? 16 : 1;
-  for (bool const bias : {false, true}) {
-    add<T>("short", {16384 / few, 8, 8, 32, 32, 32, false}, bias);
-    add<T>("short", {4096 / few, 8, 8, 64, 64, 32, false}, bias);
-    add<T>("short", {4096 / few, 8, 8, 128, 128, 64, false}, bias);
-    add<T>("short", {512 / few, 8, 8, 256, 256, 64, false}, bias);
-  }
-  // One query against a long cache.
-  if (on_host)
-    add<T>("decode", {1, 32, 32, 1, 32768, 128, false});
-  else
-    add<T>("decode", {16, 32, 8, 1, 8192, 128, false});
-  // Time and memory against the length.
-  for (KA::index_t length = 256; length <= (on_host ? 8192 : 65536); length *= 2)
-    add<T>("sweep", {1, 4, 4, length, length, 64, false});
+  for (Shape const& shape : table_shapes()) add<T>("table", shape);
+  for (Shape const& shape : short_shapes())
+    for (bool const bias : {false, true}) add<T>("short", shape, bias);
+  add<T>("decode", decode_shape());
+  for (Shape const& shape : sweep_shapes()) add<T>("sweep", shape);
 }
 
 bool const registered = [] {

@@ -12,6 +12,7 @@
 #include <Kokkos_Random.hpp>
 
 #include <string>
+#include <vector>
 
 /// \file
 /// What performance tests share: random arrays, manual timing, FLOP counts.
@@ -60,6 +61,50 @@ struct Shape {
     return text + "/D" + std::to_string(head_dim) + (causal ? "/causal" : "");
   }
 };
+
+inline constexpr bool on_host = KA::Impl::runs_on_host<Space>;
+
+/// The published tables: B L = 16384 tokens and H D = 2048 on devices, fewer heads on hosts.
+inline std::vector<Shape> table_shapes() {
+  std::vector<Shape> shapes;
+  for (KA::index_t const head_dim : {64, 128, 256}) {
+    for (KA::index_t const length : {1024, 4096, 16384}) {
+      if (on_host && length > 4096) continue;
+      for (bool const causal : {false, true}) {
+        if (on_host)
+          shapes.push_back({2, 8, 8, length, length, head_dim, causal});
+        else
+          shapes.push_back({16384 / length, 2048 / head_dim, 2048 / head_dim, length, length, head_dim, causal});
+      }
+    }
+  }
+  if (on_host)
+    for (bool const causal : {false, true}) shapes.push_back({2, 8, 8, 2048, 2048, 64, causal});
+  return shapes;
+}
+
+/// Many short sequences.
+inline std::vector<Shape> short_shapes() {
+  if (on_host)
+    return {{1024, 8, 8, 32, 32, 32, false}, {1024, 8, 8, 64, 64, 32, false}, {512, 8, 8, 128, 128, 64, false}};
+  return {{16384, 8, 8, 32, 32, 32, false},
+          {4096, 8, 8, 64, 64, 32, false},
+          {4096, 8, 8, 128, 128, 64, false},
+          {512, 8, 8, 256, 256, 64, false}};
+}
+
+/// One query against a long cache.
+inline Shape decode_shape() {
+  return on_host ? Shape{1, 32, 32, 1, 32768, 128, false} : Shape{16, 32, 8, 1, 8192, 128, false};
+}
+
+/// Time and memory against the length.
+inline std::vector<Shape> sweep_shapes() {
+  std::vector<Shape> shapes;
+  for (KA::index_t length = 256; length <= (on_host ? 8192 : 65536); length *= 2)
+    shapes.push_back({1, 4, 4, length, length, 64, false});
+  return shapes;
+}
 
 /// One iteration a call: fence, start, call, fence, stop.
 template <class Call>

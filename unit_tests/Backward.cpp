@@ -10,6 +10,8 @@
 
 #define SCALARS double, float, KokkosAttention::half_t, KokkosAttention::bhalf_t
 
+#include <array>
+
 /// \file
 /// Gradients against the reference, in every shape and layout; options are in Options.cpp.
 
@@ -80,7 +82,7 @@ TEMPLATE_TEST_CASE("backward with lengths of zero", "[backward]", SCALARS) {
     auto problem         = random_problem<TestType>(random, shape);
     problem.options.bias = random.tensor<TestType>(1, 1, 1, 1);
     auto const found     = run_backward(problem, random_d_out(random, problem));
-    for (auto const& gradient : {found.q, found.k, found.v, found.bias})
+    for (auto const& gradient : std::array{found.q, found.k, found.v, found.bias})
       for (std::size_t e = 0; e < gradient.size(); ++e) REQUIRE(static_cast<float>(gradient.data()[e]) == 0.f);
   };
   run({2, 2, 2, 5, 0, 8, 8});

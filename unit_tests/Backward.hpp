@@ -7,6 +7,8 @@
 #include "Forward.hpp"
 #include "GradientReference.hpp"
 
+#include <array>
+
 /// \file
 /// Running a host problem forward and backward on the device, and checking the gradients that come back.
 
@@ -38,7 +40,7 @@ GradientResult<T> run_backward(Problem<T> const& p, HostTensor<T> const& d_out_o
   KA::forward(space, q, k, v, out, lse, options, functors...);
   KA::backward(space, d_out, q, k, v, out, lse, gradients, options, functors...);
   space.fence();
-  for (auto const& gradient : {dq, dk, dv}) require_gaps_untouched(gradient);
+  for (auto const& gradient : std::array{dq, dk, dv}) require_gaps_untouched(gradient);
   if (p.options.bias.data() != nullptr) require_gaps_untouched(dbias);
   return {to_host(dq), to_host(dk), to_host(dv), p.options.bias.data() != nullptr ? to_host(dbias) : HostTensor<T>()};
 }

@@ -8,6 +8,8 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 
+#include <array>
+
 /// \file
 /// Block-sparse masks.
 
@@ -36,9 +38,9 @@ HostTensor<bool> element_flags(HostTensor<bool> const& blocks, int query_block, 
 
 template <int rank, class T>
 void check_blocks(Random& random, HostTensor<bool> const& blocks, int query_block, int key_block) {
-  auto const problem = random_problem<T>(random, {2, 4, 2, 150, 270, 16, 12});
-  auto masked        = problem;
-  masked.options     = {.mask = element_flags(blocks, query_block, key_block, 150, 270)};
+  auto const problem  = random_problem<T>(random, {2, 4, 2, 150, 270, 16, 12});
+  auto masked         = problem;
+  masked.options.mask = element_flags(blocks, query_block, key_block, 150, 270);
   KA::BlockSparseMask const mask(block_flags<rank>(blocks), query_block, key_block);
   auto const d_out = random_d_out(random, problem);
   // The same flags as an option give the same bits.
@@ -79,7 +81,7 @@ TEST_CASE("dropped tiles are not even read, forward and backward", "[blocks]") {
   auto const expected           = run_forward(clean);
   auto const expected_gradients = run_backward(clean, d_out);
   for_each_index(1, 2, 128, 16, [&](auto b, auto h, auto n, auto d) {
-    for (auto const& t : {problem.k, problem.v, problem.q, d_out}) t(b, h, 128 + n, d) = poison<float>();
+    for (auto const& t : std::array{problem.k, problem.v, problem.q, d_out}) t(b, h, 128 + n, d) = poison<float>();
   });
   KA::BlockSparseMask const mask(block_flags<2>(blocks), 128, 128);
   require_same_bits(run_forward(problem, mask).out, expected.out);

@@ -8,6 +8,8 @@
 
 #include <cmath>
 
+#include <array>
+
 /// \file
 /// Dropout: the generator, the mask, and that both passes use it. Gradients with dropout are held against the reference
 /// in Options.cpp.
@@ -108,7 +110,7 @@ TEMPLATE_TEST_CASE("dropping nothing and dropping all", "[dropout]", double, flo
   auto const nothing = run_forward(problem);
   require_same_bits(nothing.lse, out.lse);
   auto const gradients = run_backward(problem, d_out);
-  for (auto const& zeros : {nothing.out, gradients.q, gradients.k, gradients.v})
+  for (auto const& zeros : std::array{nothing.out, gradients.q, gradients.k, gradients.v})
     for (std::size_t e = 0; e < zeros.size(); ++e) REQUIRE(static_cast<float>(zeros.data()[e]) == 0.f);
 }
 

@@ -34,15 +34,15 @@ TEMPLATE_TEST_CASE("score functions of the user", "[functors]", double, float, K
   using A = KA::accumulation_t<TestType>;
   Random random(21);
   auto problem = random_problem<TestType>(random, {2, 3, 3, 70, 90, 16, 16}, 0.7);
-  SECTION("alone") { check(problem, Ripple<A>(), Ripple<A>()); }
+  SECTION("alone") { check(problem, RippleOnHost(), Ripple<A>()); }
   SECTION("after the options', before the masks") {
     problem.options.softcap = 1.5;
     problem.options.causal  = true;
     problem.options.bias    = random.tensor<TestType>(1, 3, 1, 90);
-    check(problem, Ripple<A>(), Ripple<A>());
+    check(problem, RippleOnHost(), Ripple<A>());
   }
   SECTION("several, in the order given") {
-    check(problem, Composed<Ripple<A>, Quadratic<A>>{}, Ripple<A>(), Quadratic<A>());
+    check(problem, Composed<RippleOnHost, QuadraticOnHost>(), Ripple<A>(), Quadratic<A>());
   }
 }
 
@@ -70,7 +70,7 @@ TEMPLATE_TEST_CASE("masks of the user", "[functors]", double, float, KokkosAtten
   SECTION("several masks, mixed with a score function") {
     with_table.options.mask = table(problem, [](auto... n) { return Checkerboard()(n...) && Prefix{100}(n...); });
     using A                 = KA::accumulation_t<TestType>;
-    check(with_table, Ripple<A>(), Checkerboard(), Ripple<A>(), Prefix{100});
+    check(with_table, RippleOnHost(), Checkerboard(), Ripple<A>(), Prefix{100});
   }
 }
 

@@ -6,6 +6,8 @@
 
 #include "Reference.hpp"
 
+#include <array>
+
 /// \file
 /// The gradients of attention as the chain rule says, on the host, a query at a time, with all weights stored.
 
@@ -105,7 +107,7 @@ GradientReference<W> attention_gradients(Problem<T> const& p, HostTensor<T> cons
       }
     }
   });
-  for (auto const& tensor : {result.q, result.k, result.v, result.bias})
+  for (auto const& tensor : std::array{result.q, result.k, result.v, result.bias})
     for (std::size_t e = 0; e < tensor.size(); ++e) tensor.data()[e] = store(tensor.data()[e]);
   return result;
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "Forward.hpp"
+#include "Backward.hpp"
 
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -102,13 +102,60 @@ TEST_CASE("the output has the layout of the queries", "[module]") {
   require_matches(problem, out);
 }
 
-TEST_CASE("training and evaluation mode", "[module]") {
-  KA::FlashAttention attention({.dropout = 0.5});
+TEMPLATE_TEST_CASE("dropout in training mode only, in both modes, another one each call", "[module]", double, float,
+                   KokkosAttention::half_t, KokkosAttention::bhalf_t) {
+  bool const flash = GENERATE(true, false);
+  Random random(47);
+  auto problem = random_problem<TestType>(random, {2, 4, 2, 33, 70, 20, 12});
+  auto const q = on_device(problem.q), k = on_device(problem.k), v = on_device(problem.v);
+  KA::FlashAttention attention({.dropout = 0.3, .flash = flash, .seed = 17});
   REQUIRE(attention.is_training());
-  DeviceTensor<float, Kokkos::LayoutRight> const q("q", 1, 1, 2, 2);
-  REQUIRE_NOTHROW(attention.eval()(q, q, q));
-  REQUIRE(!attention.is_training());
+  for (std::uint64_t call = 0; call < 3; ++call) {
+    REQUIRE(attention.next_dropout().offset == call);
+    add_dropout(problem, {.probability = 0.3, .seed = 17, .offset = call});
+    require_matches(problem, attention(q, k, v));
+  }
+  KA::FlashAttention const copy = attention;
+  REQUIRE(copy.next_dropout().offset == 3);
+
+  problem.options.dropout = {};
+  REQUIRE(!attention.eval().is_training());
+  REQUIRE(attention.next_dropout().probability == 0.);
+  require_matches(problem, attention(q, k, v));
+  require_matches(problem, attention.flash_attn(q, k, v));
+
   REQUIRE(attention.train().is_training());
+  add_dropout(problem, {.probability = 0.3, .seed = 17, .offset = 3});
+  require_matches(problem, attention.flash_attn(q, k, v));
+}
+
+TEMPLATE_TEST_CASE("gradients through a recorded call", "[module]", double, float) {
+  bool const flash = GENERATE(true, false);
+  Random random(48);
+  auto problem           = random_problem<TestType>(random, {2, 4, 1, 30, 50, 16, 8});
+  problem.options.causal = true;
+  problem.options.mask   = random.flags(1, 1, 30, 50, 0.7);
+  problem.options.bias   = random.tensor<TestType>(1, 4, 1, 50);
+  add_dropout(problem, {.probability = 0.2});
+  auto const d_out = random_d_out(random, problem);
+  auto const q = on_device(problem.q), k = on_device(problem.k), v = on_device(problem.v);
+  auto const k3 = Kokkos::subview(k, Kokkos::ALL, 0, Kokkos::ALL, Kokkos::ALL);
+  auto const v3 = Kokkos::subview(v, Kokkos::ALL, 0, Kokkos::ALL, Kokkos::ALL);
+  HostTensor<bool> const mask("mask", 1, 1, 30, 50);
+  Kokkos::deep_copy(mask, problem.options.mask);
+  auto const mask2 = Kokkos::subview(on_device(mask), 0, 0, Kokkos::ALL, Kokkos::ALL);
+  auto const bias  = option_to_device<Kokkos::LayoutRight, TestType>(problem.options.bias);
+  auto const dq    = poisoned<TestType, Kokkos::LayoutRight>(2, 4, 30, 16),
+             dk    = poisoned<TestType, Kokkos::LayoutRight>(2, 1, 50, 16),
+             dv    = poisoned<TestType, Kokkos::LayoutRight>(2, 1, 50, 8),
+             dbias = poisoned<TestType, Kokkos::LayoutRight>(1, 4, 1, 50);
+
+  KA::FlashAttention const attention({.causal = true, .dropout = 0.2, .flash = flash});
+  auto const call = attention.record(q, k3, v3, mask2, bias);
+  require_matches(problem, call.out);
+  KA::backward(on_device(d_out), call, {.q = dq, .k = dk, .v = dv, .bias = dbias});
+  Kokkos::fence();
+  require_gradients<TestType>({to_host(dq), to_host(dk), to_host(dv), to_host(dbias)}, problem, d_out);
 }
 
 TEST_CASE("the unfused engine's workspace and LSE", "[module]") {

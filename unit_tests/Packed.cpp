@@ -9,6 +9,8 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 
+#include <array>
+
 /// \file
 /// Packed sequences: each is computed as if it were alone.
 
@@ -64,11 +66,11 @@ Packing random_packing(Random& random) {
 template <class T, class... Functors>
 void require_sequences_alone(Random& random, Problem<T> problem, Packing const& packing, Functors const&... functors) {
   auto const d_out = random_d_out(random, problem);
-  for (auto const& t : {problem.q, d_out}) {
+  for (auto const& t : std::array{problem.q, d_out}) {
     poison_rows(t, 0, packing.q.front());
     poison_rows(t, packing.q.back(), packing.q_len);
   }
-  for (auto const& t : {problem.k, problem.v}) {
+  for (auto const& t : std::array{problem.k, problem.v}) {
     poison_rows(t, 0, packing.k.front());
     poison_rows(t, packing.k.back(), packing.k_len);
   }
@@ -207,15 +209,16 @@ TEST_CASE("offsets that lie wrongly where the host cannot see them do no harm", 
              d_out = to_device<Layout>(random_d_out(random, problem));
   auto const out = poisoned<float, Layout>(1, 2, 100, 8), lse = poisoned<float, Layout>(1, 2, 100, 1);
   auto const dq = poisoned<float, Layout>(1, 2, 100, 8), dk = poisoned<float, Layout>(1, 2, 120, 8),
-             dv = poisoned<float, Layout>(1, 2, 120, 8), bias = poisoned<float, Layout>(1, 1, 100, 120);
+             dv = poisoned<float, Layout>(1, 2, 120, 8), bias = poisoned<float, Layout>(1, 1, 100, 120),
+             dbias = poisoned<float, Layout>(1, 1, 100, 120);
   KA::Options<float, MemorySpace> options{.bias      = bias,
                                           .q_offsets = vector_to_device(host_offsets(q_offsets)),
                                           .k_offsets = vector_to_device(host_offsets(k_offsets))};
   auto const lse3 = Kokkos::subview(lse, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
   KA::Impl::portable_forward(Space(), KA::Impl::make_forward_arguments(q, k, v, out, lse3, options),
                              KA::Impl::make_scores(options), KA::Impl::make_mask(options), {});
-  auto const arguments = KA::Impl::make_backward_arguments(
-      d_out, q, k, v, out, lse3, {.q = dq, .k = dk, .v = dv, .bias = poisoned<float, Layout>(1, 1, 100, 120)}, options);
+  auto const arguments =
+      KA::Impl::make_backward_arguments(d_out, q, k, v, out, lse3, {.q = dq, .k = dk, .v = dv, .bias = dbias}, options);
   Kokkos::View<std::byte*, MemorySpace> const workspace("workspace",
                                                         KA::Impl::portable_backward_workspace<Space>(arguments));
   KA::Impl::portable_backward(Space(), arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options), {},
@@ -228,7 +231,7 @@ TEST_CASE("offsets that lie wrongly where the host cannot see them do no harm", 
     auto const memory = memory_of(view);
     for (std::size_t e = 0; e < memory.size(); ++e) REQUIRE((element[e] || is_nan(memory(e))));
   };
-  for (auto const& view : {out, lse, dq, dk, dv}) require_gaps(view);
+  for (auto const& view : std::array{out, lse, dq, dk, dv, dbias}) require_gaps(view);
 }
 
 }  // namespace Test

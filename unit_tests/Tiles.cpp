@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include <KokkosAttention_PortableBackwardTiles.hpp>
 #include <KokkosAttention_PortableTiles.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -15,6 +16,8 @@ namespace Test {
 
 using namespace KokkosAttention;
 using Impl::choose_portable_tile;
+using Impl::GradientOf;
+using Impl::PortableBackwardTile;
 using Impl::PortableTile;
 using Impl::TileQuery;
 
@@ -86,7 +89,9 @@ TEST_CASE("tiles fit what the execution space offers, at every head dimension", 
     REQUIRE(tile.score_offset >= tile.key_value_offset + tile.keys * tile.value_stride);
     REQUIRE(tile.output_offset >= tile.score_offset + tile.queries * tile.score_stride);
     REQUIRE(tile.state_offset >= tile.output_offset + tile.queries * tile.value_stride);
-    REQUIRE(tile.scratch_bytes >= std::size_t(tile.state_offset + 3 * tile.queries) * element_bytes);
+    REQUIRE(tile.kept_offset >= tile.state_offset + 3 * tile.queries);
+    REQUIRE(tile.scratch_bytes >=
+            std::size_t(tile.kept_offset) * element_bytes + std::size_t(tile.queries * tile.keys / 4));
   }
 }
 
@@ -103,6 +108,74 @@ TEST_CASE("lengths do not change how many keys a tile has, unless one tile holds
       REQUIRE((keys == all_keys || (k_len <= keys && keys < all_keys)));
     }
     REQUIRE(choose_portable_tile(h100(4, head_dim, q_len)).queries < std::max<index_t>(q_len, 1) + 4);
+  }
+}
+
+TEST_CASE("backward tiles of an H100", "[tiles]") {
+  for (GradientOf target : {GradientOf::queries, GradientOf::keys_and_values, GradientOf::bias}) {
+    PortableBackwardTile const tile = Impl::choose_backward_tile(h100(4, 64), target);
+    REQUIRE(tile.rows >= 64);
+    REQUIRE(tile.columns == 64);
+    REQUIRE(tile.scratch_level == 0);
+    REQUIRE(Impl::choose_backward_tile(h100(8, 128), target).scratch_level == 0);
+    REQUIRE(Impl::choose_backward_tile(old_kokkos(h100(4, 64)), target).scratch_level == 0);
+    REQUIRE(Impl::choose_backward_tile(h100(8, 4096), target).scratch_level == 1);
+  }
+}
+
+TEST_CASE("backward tiles fit, and their arrays do not overlap", "[tiles]") {
+  int const head_dim      = GENERATE(1, 3, 28, 32, 60, 64, 65, 124, 128, 256, 512, 1024, 4096, 32768);
+  int const element_bytes = GENERATE(4, 8);
+  auto const target       = GENERATE(GradientOf::queries, GradientOf::keys_and_values, GradientOf::bias);
+  CAPTURE(head_dim, element_bytes, int(target));
+  for (TileQuery const& query :
+       {h100(element_bytes, head_dim), old_kokkos(h100(element_bytes, head_dim)), host(element_bytes, head_dim)}) {
+    PortableBackwardTile const tile = Impl::choose_backward_tile(query, target);
+    bool const of_keys              = target == GradientOf::keys_and_values;
+    REQUIRE(tile.scratch_bytes <= query.scratch_limit[tile.scratch_level]);
+    REQUIRE(tile.rows % query.block_rows == 0);
+    REQUIRE(tile.rows % 4 == 0);  // of keys, whose weights are dropped in quads
+    REQUIRE(tile.columns % query.block_columns == 0);
+    REQUIRE(tile.team_size * tile.vector_length <= Impl::most_team_threads);
+    REQUIRE(tile.padded_first >= head_dim);
+    REQUIRE(tile.padded_first % query.block_columns == 0);
+    if (!query.on_host) {
+      for (int const stride : {tile.first_stride, tile.second_stride, tile.transposed_stride, tile.first_sum_stride,
+                               tile.second_sum_stride}) {
+        REQUIRE(stride % 4 == 0);
+        REQUIRE(stride % 32 != 0);
+      }
+    }
+    int const queries = of_keys ? tile.columns : tile.rows;
+    REQUIRE(tile.second_offset >= tile.rows * tile.first_stride);
+    REQUIRE(tile.other_offset - tile.second_offset >= tile.rows * tile.second_stride);
+    REQUIRE(tile.score_offset - tile.other_offset >= head_dim * tile.transposed_stride);
+    if (target != GradientOf::bias)
+      REQUIRE(tile.score_offset - tile.other_offset >= tile.columns * tile.first_sum_stride);
+    REQUIRE(tile.gradient_offset - tile.score_offset >= tile.rows * tile.transposed_stride);
+    REQUIRE(tile.first_sum_offset - tile.gradient_offset >= tile.rows * tile.transposed_stride);
+    REQUIRE(tile.second_sum_offset - tile.first_sum_offset >= tile.rows * tile.first_sum_stride);
+    if (of_keys) REQUIRE(tile.lse_offset - tile.second_sum_offset >= tile.rows * tile.second_sum_stride);
+    REQUIRE(tile.delta_offset - tile.lse_offset >= queries);
+    REQUIRE(tile.kept_offset - tile.delta_offset >= queries);
+    REQUIRE(tile.scratch_bytes >=
+            std::size_t(tile.kept_offset) * element_bytes + std::size_t(tile.rows * tile.columns / 4));
+  }
+}
+
+TEST_CASE("lengths do not change how many columns a backward tile has, unless one tile holds them all", "[tiles]") {
+  int const head_dim = GENERATE(16, 64, 128, 500);
+  auto const target  = GENERATE(GradientOf::queries, GradientOf::keys_and_values, GradientOf::bias);
+  for (index_t own : {0, 1, 5, 63, 64, 1000}) {
+    for (index_t other : {0, 1, 5, 63, 64, 65, 1000}) {
+      CAPTURE(head_dim, int(target), own, other);
+      bool const of_keys = target == GradientOf::keys_and_values;
+      int const columns =
+          Impl::choose_backward_tile(of_keys ? h100(4, head_dim, other, own) : h100(4, head_dim, own, other), target)
+              .columns;
+      int const full_tile = Impl::choose_backward_tile(h100(4, head_dim), target).columns;
+      REQUIRE((columns == full_tile || (other <= columns && columns < full_tile)));
+    }
   }
 }
 

@@ -61,16 +61,33 @@ struct Arrays {
   DeviceTensor<float, Kokkos::LayoutRight> q{"q", 2, 4, 30, 8}, k{"k", 2, 4, 40, 8}, v{"v", 2, 4, 40, 8},
       out{"out", 2, 4, 30, 8};
   Kokkos::View<float***, MemorySpace> lse{"lse", 2, 4, 30};
+  DeviceTensor<float, Kokkos::LayoutRight> bias{"bias", 1, 4, 1, 40};
+  DeviceTensor<float, Kokkos::LayoutRight> dq{"dq", 2, 4, 30, 8}, dk{"dk", 2, 4, 40, 8}, dv{"dv", 2, 4, 40, 8},
+      dbias{"dbias", 1, 4, 1, 40};
+
+  KA::Options<float, MemorySpace> options{.causal = true, .bias = bias, .dropout = {.probability = 0.1}};
+
+  /// Both passes; the output serves as its gradient.
+  void run(Space const& space) const {
+    KA::forward(space, q, k, v, out, lse, options);
+    KA::backward(space, out, q, k, v, out, lse, gradients(), options);
+  }
+  KA::Gradients<float, MemorySpace> gradients() const { return {.q = dq, .k = dk, .v = dv, .bias = dbias}; }
+  void give_workspace() {
+    options.workspace = Kokkos::View<std::byte*, MemorySpace>(
+        "workspace", KA::workspace_size(Space(), out, q, k, v, out, lse, gradients(), options));
+  }
 };
 
-TEST_CASE("forward: our labels, the caller's instance, no allocation, no fence", "[tools]") {
-  Arrays const a;
+TEST_CASE("both passes: our labels, the caller's instance, no allocation, no fence", "[tools]") {
+  Arrays a;
+  a.give_workspace();
   for (Space const& space : Kokkos::Experimental::partition_space(Space(), 1, 1)) {
-    KA::forward(space, a.q, a.k, a.v, a.out, a.lse, {.causal = true});  // the first call may grow Kokkos' own scratch
+    a.run(space);  // the first call may grow Kokkos' own scratch
     space.fence();
     Recorder const recorder;
-    KA::forward(space, a.q, a.k, a.v, a.out, a.lse, {.causal = true});
-    REQUIRE(!recorder.seen_kernels().empty());
+    a.run(space);
+    REQUIRE(recorder.seen_kernels().size() >= 5);  // forward, delta, dq, dk and dv, dbias
     for (Event const& kernel : recorder.seen_kernels()) {
       INFO(kernel.label);
       REQUIRE(is_ours(kernel));
@@ -79,6 +96,17 @@ TEST_CASE("forward: our labels, the caller's instance, no allocation, no fence",
     for (Event const& allocation : recorder.seen_allocations()) FAIL_CHECK("allocation: " << allocation.label);
     for (Event const& fence : recorder.seen_fences()) FAIL_CHECK("fence: " << fence.label);
   }
+}
+
+TEST_CASE("without a workspace backward labels the one that it allocates", "[tools]") {
+  Arrays const a;
+  Space const space;
+  a.run(space);
+  space.fence();
+  Recorder const recorder;
+  a.run(space);
+  REQUIRE(recorder.seen_allocations().size() == 1);
+  REQUIRE(recorder.seen_allocations()[0].label == "KokkosAttention::workspace");
 }
 
 #if defined(KOKKOS_ENABLE_CUDA)
@@ -98,29 +126,41 @@ TEST_CASE("a call returns while kernels run, on its own instance and others", "[
 }
 
 TEST_CASE("a call can be captured in a graph and replayed on new inputs", "[tools]") {
-  Arrays const a, eager;
+  Arrays a, eager;
+  a.give_workspace();
   Kokkos::Cuda const space = Kokkos::Experimental::partition_space(Kokkos::Cuda(), 1)[0];
   // Kokkos takes its team scratch from ten slots in turn, and gives each one memory on its first use.
-  for (int n = 0; n < 20; ++n) KA::forward(space, a.q, a.k, a.v, a.out, a.lse, {.causal = true});
+  for (int n = 0; n < 20; ++n) a.run(space);
   space.fence();
 
   cudaGraph_t graph;
   cudaGraphExec_t executable;
   REQUIRE(cudaStreamBeginCapture(space.cuda_stream(), cudaStreamCaptureModeRelaxed) == cudaSuccess);
-  KA::forward(space, a.q, a.k, a.v, a.out, a.lse, {.causal = true});
+  a.run(space);
   REQUIRE(cudaStreamEndCapture(space.cuda_stream(), &graph) == cudaSuccess);
   REQUIRE(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
 
   Kokkos::Random_XorShift64_Pool<> const random(7);
-  for (auto const& view : {a.q, a.k, a.v}) Kokkos::fill_random(view, random, -1.f, 1.f);
-  Kokkos::deep_copy(a.out, poison<float>());
+  for (auto const& view : {a.q, a.k, a.v, a.bias}) Kokkos::fill_random(view, random, -1.f, 1.f);
+  for (auto const& view : {a.out, a.dq, a.dk, a.dv, a.dbias}) Kokkos::deep_copy(view, poison<float>());
+  eager.q            = a.q;
+  eager.k            = a.k;
+  eager.v            = a.v;
+  eager.options.bias = a.bias;
   Kokkos::fence();
   REQUIRE(cudaGraphLaunch(executable, space.cuda_stream()) == cudaSuccess);
   space.fence();
-  KA::forward(space, a.q, a.k, a.v, eager.out, eager.lse, {.causal = true});
+  eager.run(space);
   space.fence();
-  auto const replayed = memory_of(a.out), expected = memory_of(eager.out);
-  for (std::size_t e = 0; e < expected.size(); ++e) REQUIRE(replayed(e) == expected(e));
+  auto const require_same = [](auto const& found, auto const& expected) {
+    auto const a_memory = memory_of(found), b_memory = memory_of(expected);
+    for (std::size_t e = 0; e < b_memory.size(); ++e) REQUIRE(a_memory(e) == b_memory(e));
+  };
+  require_same(a.out, eager.out);
+  require_same(a.dq, eager.dq);
+  require_same(a.dk, eager.dk);
+  require_same(a.dv, eager.dv);
+  require_same(a.dbias, eager.dbias);
   cudaGraphExecDestroy(executable);
   cudaGraphDestroy(graph);
 }

@@ -14,25 +14,42 @@ namespace Test {
 /// Depends on every argument, so that a mixed-up one shows.
 template <class A>
 struct Ripple {
-  template <class W>
-  KOKKOS_FUNCTION W operator()(W s, int b, int h, KA::index_t i, KA::index_t j) const {
-    return s * W(1 + b) + W(0.25) * W(h) - W(0.01) * W(i) + W(0.02) * W(j % 7);
+  KOKKOS_FUNCTION A operator()(A s, int b, int h, KA::index_t i, KA::index_t j) const {
+    return s * A(1 + b) + A(0.25) * A(h) - A(0.01) * A(i) + A(0.02) * A(j % 7);
   }
-  template <class W>
-  KOKKOS_FUNCTION W derivative(W, int b, int, KA::index_t, KA::index_t) const {
-    return W(1 + b);
-  }
+  KOKKOS_FUNCTION A derivative(A, int b, int, KA::index_t, KA::index_t) const { return A(1 + b); }
 };
 
 /// Its derivative depends on the score and on the positions.
 template <class A>
 struct Quadratic {
+  KOKKOS_FUNCTION A operator()(A s, int, int h, KA::index_t i, KA::index_t j) const {
+    return s + A(0.1) * A(1 + h) * A((i + 2 * j) % 3) * s * s;
+  }
+  KOKKOS_FUNCTION A derivative(A s, int, int h, KA::index_t i, KA::index_t j) const {
+    return 1 + A(0.2) * A(1 + h) * A((i + 2 * j) % 3) * s;
+  }
+};
+
+/// The same for the reference, in types that devices do not have.
+struct RippleOnHost {
   template <class W>
-  KOKKOS_FUNCTION W operator()(W s, int, int h, KA::index_t i, KA::index_t j) const {
+  W operator()(W s, int b, int h, KA::index_t i, KA::index_t j) const {
+    return s * W(1 + b) + W(0.25) * W(h) - W(0.01) * W(i) + W(0.02) * W(j % 7);
+  }
+  template <class W>
+  W derivative(W, int b, int, KA::index_t, KA::index_t) const {
+    return W(1 + b);
+  }
+};
+
+struct QuadraticOnHost {
+  template <class W>
+  W operator()(W s, int, int h, KA::index_t i, KA::index_t j) const {
     return s + W(0.1) * W(1 + h) * W((i + 2 * j) % 3) * s * s;
   }
   template <class W>
-  KOKKOS_FUNCTION W derivative(W s, int, int h, KA::index_t i, KA::index_t j) const {
+  W derivative(W s, int, int h, KA::index_t i, KA::index_t j) const {
     return 1 + W(0.2) * W(1 + h) * W((i + 2 * j) % 3) * s;
   }
 };
