@@ -8,6 +8,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <cstdint>
+
 using Tensor  = Kokkos::View<float****, Kokkos::LayoutRight>;  // (1, heads, length, head_dim)
 using Options = KokkosAttention::options_t<Tensor>;
 
