@@ -8,6 +8,7 @@
 /// of a bias, deterministic or not.
 
 namespace Perf {
+namespace {
 
 enum class Bias { none, given, with_gradient };
 
@@ -75,4 +76,5 @@ bool const registered = [] {
   return true;
 }();
 
+}  // namespace
 }  // namespace Perf

@@ -8,6 +8,7 @@
 /// query against a long cache.
 
 namespace Perf {
+namespace {
 
 template <class T>
 void forward(benchmark::State& state, Shape const& s, bool with_bias) {
@@ -51,4 +52,5 @@ bool const registered = [] {
   return true;
 }();
 
+}  // namespace
 }  // namespace Perf
