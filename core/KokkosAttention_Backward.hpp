@@ -50,7 +50,7 @@ template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionVi
           AttentionView Out, class Lse, class... Functors>
 auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out, Q const& q, K const& k, V const& v,
                                 Out const& out, Lse const& lse, gradients_t<Q> const& gradients,
-                                options_t<Q> const& options, Functors const&...) {
+                                options_t<Q> const& options, Functors const&... functors) {
   using Accumulation = accumulation_t<typename Q::non_const_value_type>;
   static_assert(same_scalar<Q, K> && same_scalar<Q, V> && same_scalar<Q, Out> && same_scalar<Q, DOut>,
                 "KokkosAttention::backward: d_out, q, k, v and out must have the same scalar type");
@@ -70,7 +70,15 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
     check.extent(d_out, "d_out", d, out.extent(d), "extent(" + std::to_string(d) + ") of out");
   check_lse<Space>(check, q, lse);
   check_options(check, q, k, options);
+  (check_functor<Space>(check, functors), ...);
   check_gradients(check, q, k, v, options, gradients);
+  auto const place = [&](auto const& gradient, std::string const& name, auto const&... others) {
+    check_place(check, gradient, name, d_out, q, k, v, out, lse, options.bias, others...);
+  };
+  place(gradients.q, "q", gradients.k, gradients.v, gradients.bias);
+  place(gradients.k, "k", gradients.v, gradients.bias);
+  place(gradients.v, "v", gradients.bias);
+  place(gradients.bias, "bias");
   auto const arguments    = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
   std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0, Space>(arguments);
   check_workspace(check, options.workspace, bytes);
@@ -84,7 +92,8 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
 /// Computes the weights again from the LSE that `forward` stored, so that memory beyond the arguments is one number a
 /// query (and, for some broadcast biases, partial sums of the bias gradient). Every sum has a fixed order: the same
 /// bits on every run, and an entry's gradients do not depend on the rest of the batch. Enqueues on `space` and returns.
-/// A query with nothing to attend contributes nothing and has a gradient of 0. To exclude keys, use a mask or a bias of
+/// A query with nothing to attend contributes nothing and has a gradient of 0, as long as its numbers and those of its
+/// gradient are finite. To exclude keys, use a mask or a bias of
 /// -inf: a weight is exp(score - LSE), so a query whose every score is a huge finite number, such as -1e30, gets wrong
 /// gradients.
 ///
@@ -97,7 +106,9 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
 /// \param options those given to `forward`
 /// \param functors those given to `forward`; score functions must have a member `derivative`, see
 ///        KokkosAttention_Functors.hpp
-/// \throws std::invalid_argument as `forward` does, and for gradients whose extents are not those of their inputs;
+/// \throws std::invalid_argument as `forward` does, for head dimensions above 32768, and for gradients whose extents
+/// are
+///         not those of their inputs, that are in the place of another argument, or of a bias that is not given;
 ///         nothing is written then
 template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
           AttentionView Out, class Lse, class... Functors>

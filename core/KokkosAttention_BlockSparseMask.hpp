@@ -22,8 +22,9 @@ namespace KokkosAttention {
 /// KA::forward(exec, q, k, v, out, {}, KA::BlockSparseMask(flags, 64, 64));
 /// \endcode
 /// Tiles in which no block is set are neither read nor computed, forward and backward; tiles in which all are set run
-/// without a test. What lies in no block of `flags` is not attended to. With packed sequences, blocks count from the
-/// beginning of each sequence.
+/// without a test. What lies in no block of `flags` is not attended to. With packed sequences, the batch index is the
+/// number of the sequence, and blocks count from its beginning. Blocks smaller than a tile make most tiles partly set,
+/// which cost as much as full ones and a test of every pair.
 /// \tparam Flags a View of bool: (query blocks, key blocks), the same for all heads, or (heads, query blocks,
 ///         key blocks), or (batch, heads, query blocks, key blocks); leading extents of 1 broadcast
 template <class Flags>
@@ -36,6 +37,9 @@ class BlockSparseMask {
   index_t m_query_block, m_key_block;
 
  public:
+  /// Must be accessible from the execution space of a call.
+  using memory_space = typename Flags::memory_space;
+
   /// \throws std::invalid_argument for a block size below 1
   BlockSparseMask(Flags const& flags, index_t query_block, index_t key_block)
       : m_flags(flags), m_query_block(query_block), m_key_block(key_block) {
@@ -65,14 +69,22 @@ class BlockSparseMask {
  private:
   KOKKOS_FUNCTION bool is_set(int b, int h, index_t i, index_t j) const {
     constexpr int rank = Flags::rank();
-    if (i >= index_t(m_flags.extent(rank - 2)) || j >= index_t(m_flags.extent(rank - 1))) return false;
-    if constexpr (rank == 2)
+    if (!is_inside(rank - 2, i) || !is_inside(rank - 1, j)) return false;
+    if constexpr (rank == 2) {
       return m_flags(i, j);
-    else if constexpr (rank == 3)
-      return m_flags(m_flags.extent(0) == 1 ? 0 : h, i, j);
-    else
-      return m_flags(m_flags.extent(0) == 1 ? 0 : b, m_flags.extent(1) == 1 ? 0 : h, i, j);
+    } else {
+      if (m_flags.extent(rank - 3) == 1) h = 0;
+      if (!is_inside(rank - 3, h)) return false;
+      if constexpr (rank == 3) {
+        return m_flags(h, i, j);
+      } else {
+        if (m_flags.extent(0) == 1) b = 0;
+        return is_inside(0, b) && m_flags(b, h, i, j);
+      }
+    }
   }
+
+  KOKKOS_FUNCTION bool is_inside(int dimension, index_t n) const { return n < index_t(m_flags.extent(dimension)); }
 };
 
 }  // namespace KokkosAttention

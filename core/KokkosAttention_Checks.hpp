@@ -55,13 +55,21 @@ class ArgumentChecker {
     extent(view, argument, dimension, expected, std::string(meaning) + ", or 1 to broadcast");
   }
 
-  template <class ExecutionSpace, class View>
-  void accessible(View const&, std::string_view argument) const {
-    require(Kokkos::SpaceAccessibility<ExecutionSpace, typename View::memory_space>::accessible, argument,
-            std::string("a View accessible from ") + ExecutionSpace::name(),
-            std::string("one in ") + View::memory_space::name());
+  /// \param data a View, or whatever else names its memory_space
+  template <class ExecutionSpace, class Data>
+  void accessible([[maybe_unused]] Data const& data, std::string_view argument) const {
+    require(Kokkos::SpaceAccessibility<ExecutionSpace, typename Data::memory_space>::accessible, argument,
+            std::string("data accessible from ") + ExecutionSpace::name(),
+            std::string("data in ") + Data::memory_space::name());
   }
 };
+
+/// A functor may say in which memory it looks things up.
+template <class ExecutionSpace, class Functor>
+void check_functor([[maybe_unused]] ArgumentChecker const& check, [[maybe_unused]] Functor const& functor) {
+  if constexpr (requires { typename Functor::memory_space; })
+    check.template accessible<ExecutionSpace>(functor, "functor");
+}
 
 inline std::string shape(std::initializer_list<std::size_t> extents) {
   std::ostringstream text;
@@ -123,6 +131,16 @@ void check_gradient(ArgumentChecker const& check, Gradient const& gradient, Inpu
     check.extent(gradient, "gradients." + name, d, input.extent(d), "extent(" + std::to_string(d) + ") of " + name);
 }
 
+/// A gradient does not take the place of what the kernels still read, or of another gradient. (Overlapping in between
+/// is not looked for: the arrays may be interleaved.)
+template <class Gradient, class... Others>
+void check_place(ArgumentChecker const& check, Gradient const& gradient, std::string const& name,
+                 Others const&... others) {
+  bool const taken = ((static_cast<void const*>(gradient.data()) == static_cast<void const*>(others.data())) || ...);
+  check.require(gradient.data() == nullptr || gradient.size() == 0 || !taken, "gradients." + name, "memory of its own",
+                "that of another argument");
+}
+
 template <AttentionView Q, AttentionView K, AttentionView V>
 void check_gradients(ArgumentChecker const& check, Q const& q, K const& k, V const& v, options_t<Q> const& options,
                      gradients_t<Q> const& gradients) {
@@ -166,6 +184,8 @@ void check_offsets(ArgumentChecker const& check, Q const& q, K const& k, options
   check.require(q.extent(0) == 1, "q", "a batch of 1 for packed sequences", q.extent(0));
   check.require(options.q_offsets.extent(0) <= INT_MAX, "options.q_offsets", "fewer than 2^31 offsets",
                 options.q_offsets.extent(0));
+  check.require(options.q_offsets.extent(0) >= 1, "options.q_offsets", "one offset more than there are sequences",
+                "none");
   check.extent(options.k_offsets, "options.k_offsets", 0, options.q_offsets.extent(0), "as many as q_offsets");
   check_offset_values(check, options.q_offsets, q.extent(2), "options.q_offsets", "q_len, extent(2) of q");
   check_offset_values(check, options.k_offsets, k.extent(2), "options.k_offsets", "k_len, extent(2) of k");

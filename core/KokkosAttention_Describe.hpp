@@ -49,7 +49,19 @@ void describe_call(std::ostream& text, char const* function, AttentionArguments<
        << extents(a.batch, a.kv_heads, a.k_len, a.head_dim) << ", v "
        << extents(a.batch, a.kv_heads, a.k_len, a.value_dim);
   if (a.packed()) text << ", " << a.packed_sequences << " packed sequences";
-  text << "\n  engine: portable\n";
+  text << "\n";
+}
+
+/// Why a call on a host does not take the host engine.
+template <class Space, Scalar ScalarType>
+std::string why_not_host(AttentionArguments<ScalarType> const& arguments, bool with_functors, bool forward) {
+  if constexpr (!runs_on_host<Space>) return "none in this version";
+  if (!forward) return "none in this version (the host engine has no backward pass yet)";
+  if (with_functors) return "not host, which takes no functors";
+  if (host_kernels() == nullptr) return "not host, which has no variant for this processor, or was switched off";
+  if (host_kernels_for<Space>(arguments) == nullptr)
+    return "not host, whose head dimensions end at " + std::to_string(largest_host_head_dim);
+  return "none in this version";
 }
 
 inline void describe_tile(std::ostream& text, std::string const& name, int queries, int keys, auto const& tile) {
@@ -58,30 +70,42 @@ inline void describe_tile(std::ostream& text, std::string const& name, int queri
        << "\n";
 }
 
+inline void describe_portable(std::ostream& text, PortableTile const& tile) {
+  text << "  engine: portable\n";
+  describe_tile(text, "tile", tile.queries, tile.keys, tile);
+}
+
+inline void describe_host(std::ostream& text, char const* variant, HostTile const& tile) {
+  text << "  engine: host, variant " << variant << "\n"
+       << "  tile: " << tile.queries << " queries by " << tile.keys << " keys, a thread each, scratch "
+       << tile.scratch_bytes << " bytes\n";
+}
+
 }  // namespace Impl
 
 /// The engine and tile that `forward` with these arguments would use, its memory, and why no faster engine was taken.
 /// \throws std::invalid_argument as `forward` does
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
 std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out const& out,
-                     options_t<Q> const& options = {}, Functors const&...) {
+                     options_t<Q> const& options = {}, Functors const&... functors) {
   using ScalarType = typename Q::non_const_value_type;
   Impl::ArgumentChecker const check("describe");
   Impl::check_tensors<Space>(check, q, k, v, out);
   Impl::check_options(check, q, k, options);
+  (Impl::check_functor<Space>(check, functors), ...);
 
-  auto const arguments = Impl::make_attention_arguments(q, k, v, options);
-  auto const tile      = [&] {
-    if constexpr (sizeof...(Functors) == 0)
-      return Impl::PortableInstance<Space, ScalarType>::tile(arguments);
-    else
-      return Impl::portable_tile<Space>(arguments);
-  }();
+  auto const arguments         = Impl::make_attention_arguments(q, k, v, options);
+  constexpr bool with_functors = sizeof...(Functors) != 0;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "forward", arguments);
-  Impl::describe_tile(text, "tile", tile.queries, tile.keys, tile);
+  if constexpr (with_functors)
+    Impl::describe_portable(text, Impl::portable_tile<Space>(arguments));
+  else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(arguments); host != nullptr)
+    Impl::describe_host(text, host->name, host->of<ScalarType>().forward_tile(arguments));
+  else
+    Impl::describe_portable(text, Impl::PortableInstance<Space, ScalarType>::tile(arguments));
   text << "  workspace: " << workspace_size(space, q, k, v, out, options) << " bytes\n"
-       << "  faster engines: none in this version\n"
+       << "  faster engines: " << Impl::why_not_host<Space>(arguments, with_functors, true) << "\n"
        << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
   return text.str();
 }
@@ -99,10 +123,11 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d
   auto const [arguments, bytes] = Impl::checked_backward_arguments<Space>(
       Impl::ArgumentChecker("describe"), d_out, q, k, v, out, lse, gradients, options, functors...);
   std::ostringstream text;
-  Impl::describe_call<Space>(text, "backward", Impl::AttentionArguments<ScalarType>(arguments));
+  Impl::AttentionArguments<ScalarType> const sizes = arguments;
+  Impl::describe_call<Space>(text, "backward", sizes);
+  text << "  engine: portable\n";
   auto const describe = [&](std::string const& name, GradientOf target) {
-    Impl::AttentionArguments<ScalarType> const sizes = arguments;
-    auto const tile                                  = [&] {
+    auto const tile = [&] {
       if constexpr (sizeof...(Functors) == 0)
         return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
       else
@@ -119,7 +144,7 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d
   text << "  workspace: " << bytes << " bytes\n"
        << "  deterministic: yes" << (options.deterministic ? "" : ", though not asked for: this engine always is")
        << "\n"
-       << "  faster engines: none in this version\n";
+       << "  faster engines: " << Impl::why_not_host<Space>(sizes, sizeof...(Functors) != 0, false) << "\n";
   return text.str();
 }
 

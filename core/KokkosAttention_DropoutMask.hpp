@@ -57,6 +57,13 @@ void dropout_mask(Space const& space, Dropout const& dropout, MaskView const& ma
                                   index_t(mask.extent(1)), index_t(mask.extent(2)), quads, k_len});
 }
 
+/// As above, on the default instance of the mask's execution space.
+template <class MaskView>
+requires Kokkos::is_view_v<MaskView>
+void dropout_mask(Dropout const& dropout, MaskView const& mask) {
+  dropout_mask(typename MaskView::execution_space(), dropout, mask);
+}
+
 }  // namespace KokkosAttention
 
 #endif

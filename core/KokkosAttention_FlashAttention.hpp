@@ -91,7 +91,8 @@ struct Recorded {
   options_t<Q> options;
 };
 
-/// Gradients through a recorded call, see backward.
+/// Gradients through a recorded call, see backward. They have rank 4, also where an argument of the call had less: its
+/// leading extents, or the heads of k and v, are 1.
 template <ExecutionSpace Space, AttentionView DOut, AttentionView Q>
 void backward(Space const& space, DOut const& d_out, Recorded<Q> const& call, gradients_t<Q> const& gradients) {
   backward(space, d_out, call.q, call.k, call.v, call.out, call.lse, gradients, call.options);
@@ -113,7 +114,7 @@ void backward(DOut const& d_out, Recorded<Q> const& call, gradients_t<Q> const& 
 /// Calls take an execution-space instance first, or run on the default instance of q's execution space. They return a
 /// newly allocated output (batch, heads, q_len, value dim).
 ///
-/// In training mode each call drops other weights: the n-th one draws with offset n.
+/// In training mode each call drops other weights: the n-th one, refused calls among them, draws with offset n.
 class FlashAttention {
   FlashAttentionSettings m_settings;
   bool m_training = true;

@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Checks.hpp>
 #include <KokkosAttention_Concepts.hpp>
+#include <KokkosAttention_HostForward.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_Options.hpp>
 #include <KokkosAttention_PortableForward.hpp>
@@ -51,15 +52,20 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
     check_lse<Space>(check, q, lse);
   }
   check_options(check, q, k, options);
+  (check_functor<Space>(check, functors), ...);
 
   auto const arguments = make_forward_arguments(q, k, v, out, lse, options);
   auto const scores    = make_scores(options, functors...);
   auto const mask      = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
-  if constexpr (sizeof...(Functors) == 0)
-    PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask, dropout);
-  else
+  if constexpr (sizeof...(Functors) == 0) {
+    if (HostKernels const* const host = host_kernels_for<Space>(arguments); host != nullptr)
+      host_forward(space, *host, arguments, scores, mask, dropout);
+    else
+      PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask, dropout);
+  } else {
     portable_forward(space, arguments, scores, mask, dropout);
+  }
 }
 
 }  // namespace Impl

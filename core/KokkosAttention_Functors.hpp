@@ -36,7 +36,7 @@
 ///
 /// A mask answers for one pair whether the query may attend to the key. It may also answer for a whole tile, so that
 /// tiles without a pair cost nothing and full ones run without a test, and may bound the keys that a range of queries
-/// can see:
+/// can see, and the queries that see a range of keys:
 /// \code
 /// struct Prefix {  // the first n keys for every query
 ///   KokkosAttention::index_t n;
@@ -45,6 +45,9 @@
 ///     return t.key_begin >= n ? Coverage::none : t.key_end <= n ? Coverage::all : Coverage::some;
 ///   }
 ///   KOKKOS_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {0, n}; }
+///   KOKKOS_FUNCTION QueryRange query_range(int, int, index_t begin, index_t) const {
+///     return begin < n ? QueryRange() : QueryRange{0, 0};
+///   }
 /// };
 /// \endcode
 

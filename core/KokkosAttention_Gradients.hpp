@@ -20,7 +20,7 @@ using GradientView = Kokkos::View<T****, Kokkos::LayoutStride, MemorySpace>;
 /// Gradients of the inputs, an aggregate for designated initialisers: `{.q = dq, .k = dk, .v = dv}`. Each has the
 /// extents of its input, and so is summed over the dimensions in which that input is broadcast (a key-value head that
 /// several query heads share, an extent of 1 of the bias). One left empty is not computed; every element of the others
-/// is written.
+/// is written. They must not overlap the inputs or each other.
 template <Scalar ScalarType, class MemorySpace>
 struct Gradients {
   GradientView<ScalarType, MemorySpace> q    = {};

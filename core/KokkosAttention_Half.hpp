@@ -15,19 +15,19 @@
 namespace KokkosAttention::Impl {
 
 /// Rounds a float to bfloat16: to nearest, ties to even; a NaN stays a (quiet) NaN.
-KOKKOS_INLINE_FUNCTION std::uint16_t to_bfloat16_bits(float value) {
+KOKKOS_FORCEINLINE_FUNCTION std::uint16_t to_bfloat16_bits(float value) {
   auto const bits    = Kokkos::bit_cast<std::uint32_t>(value);
   auto const rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   return static_cast<std::uint16_t>(value == value ? rounded : (bits >> 16) | 0x40u);
 }
 
-KOKKOS_INLINE_FUNCTION float from_bfloat16_bits(std::uint16_t bits) {
+KOKKOS_FORCEINLINE_FUNCTION float from_bfloat16_bits(std::uint16_t bits) {
   return Kokkos::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
 /// Rounds a float to IEEE binary16: to nearest, ties to even, subnormals kept, overflow to infinity.
 /// Free of branches on purpose, so that loops over it vectorise.
-KOKKOS_INLINE_FUNCTION std::uint16_t to_binary16_bits(float value) {
+KOKKOS_FORCEINLINE_FUNCTION std::uint16_t to_binary16_bits(float value) {
   auto const bits               = Kokkos::bit_cast<std::uint32_t>(value);
   std::uint32_t const magnitude = bits & 0x7fffffffu;
   // Normal results: rebias the exponent and round the 13 bits that go.
@@ -41,7 +41,7 @@ KOKKOS_INLINE_FUNCTION std::uint16_t to_binary16_bits(float value) {
   return static_cast<std::uint16_t>(result | ((bits >> 16) & 0x8000u));
 }
 
-KOKKOS_INLINE_FUNCTION float from_binary16_bits(std::uint16_t half) {
+KOKKOS_FORCEINLINE_FUNCTION float from_binary16_bits(std::uint16_t half) {
   std::uint32_t const sign      = static_cast<std::uint32_t>(half & 0x8000u) << 16;
   std::uint32_t const magnitude = half & 0x7fffu;
   std::uint32_t const normal    = (magnitude << 13) + 0x38000000u;
@@ -60,13 +60,13 @@ class Storage16 {
  public:
   constexpr Storage16() = default;
   template <class T>
-  requires std::is_arithmetic_v<T> KOKKOS_INLINE_FUNCTION explicit Storage16(T value)
+  requires std::is_arithmetic_v<T> KOKKOS_FORCEINLINE_FUNCTION explicit Storage16(T value)
       : m_bits(Format::encode(static_cast<float>(value))) {}
-  KOKKOS_INLINE_FUNCTION operator float() const { return Format::decode(m_bits); }
+  KOKKOS_FORCEINLINE_FUNCTION operator float() const { return Format::decode(m_bits); }
 
   /// The bit pattern, the same as that of the GPU's type.
-  KOKKOS_INLINE_FUNCTION std::uint16_t bits() const { return m_bits; }
-  KOKKOS_INLINE_FUNCTION static Storage16 from_bits(std::uint16_t bits) {
+  KOKKOS_FORCEINLINE_FUNCTION std::uint16_t bits() const { return m_bits; }
+  KOKKOS_FORCEINLINE_FUNCTION static Storage16 from_bits(std::uint16_t bits) {
     Storage16 result;
     result.m_bits = bits;
     return result;
@@ -74,13 +74,13 @@ class Storage16 {
 };
 
 struct Binary16 {
-  KOKKOS_INLINE_FUNCTION static std::uint16_t encode(float value) { return to_binary16_bits(value); }
-  KOKKOS_INLINE_FUNCTION static float decode(std::uint16_t bits) { return from_binary16_bits(bits); }
+  KOKKOS_FORCEINLINE_FUNCTION static std::uint16_t encode(float value) { return to_binary16_bits(value); }
+  KOKKOS_FORCEINLINE_FUNCTION static float decode(std::uint16_t bits) { return from_binary16_bits(bits); }
 };
 
 struct Bfloat16 {
-  KOKKOS_INLINE_FUNCTION static std::uint16_t encode(float value) { return to_bfloat16_bits(value); }
-  KOKKOS_INLINE_FUNCTION static float decode(std::uint16_t bits) { return from_bfloat16_bits(bits); }
+  KOKKOS_FORCEINLINE_FUNCTION static std::uint16_t encode(float value) { return to_bfloat16_bits(value); }
+  KOKKOS_FORCEINLINE_FUNCTION static float decode(std::uint16_t bits) { return from_bfloat16_bits(bits); }
 };
 
 }  // namespace KokkosAttention::Impl

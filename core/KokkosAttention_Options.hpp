@@ -59,7 +59,8 @@ struct Options {
   /// c > 0 bounds the scores smoothly: c * tanh(score / c) (Gemma 2, arXiv:2408.00118, eq. 1); 0 means none.
   double softcap = 0.;
   /// True: this query may attend to this key. Empty: every key. A key that is masked has weight 0, which does not
-  /// hide a NaN or infinity in its value; a key beyond k_len does not take part at all.
+  /// hide a NaN or infinity in its value (for gradients: in any of its numbers); a key beyond k_len does not take part
+  /// at all.
   BroadcastView<bool, MemorySpace> mask = {};
   /// Added to the scaled (and capped) score. Empty: nothing.
   BroadcastView<ScalarType, MemorySpace> bias = {};

@@ -89,6 +89,7 @@ TEMPLATE_TEST_CASE("backward with lengths of zero", "[backward]", SCALARS) {
   run({2, 2, 2, 0, 5, 8, 8});
   run({0, 2, 2, 5, 5, 8, 8});
   run({2, 0, 0, 5, 5, 8, 8});
+  run({2, 0, 3, 5, 5, 8, 8});  // keys that no query reads
 }
 
 TEST_CASE("every host execution space computes gradients", "[backward]") {

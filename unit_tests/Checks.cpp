@@ -170,6 +170,18 @@ TEST_CASE("wrong arguments of backward", "[checks]") {
     call.dv = View("dv", 1, 2, 12, 6);
     require_refused(call, "gradients.v: expected extent(0) = 2 (extent(0) of v), found 1");
   }
+  SECTION("gradients in the place of another argument") {
+    call.dq = call.q;
+    REQUIRE_THROWS_MATCHES(
+        call(), std::invalid_argument,
+        Message("KokkosAttention::backward: gradients.q: expected memory of its own, found that of another argument"));
+    call.dq = View("dq", 2, 4, 10, 8);
+    call.dv = call.dk = View("dk and dv", 2, 2, 12, 8);
+    call.v            = View("v", 2, 2, 12, 8);
+    call.out          = View("out", 2, 4, 10, 8);
+    call.d_out        = View("d_out", 2, 4, 10, 8);
+    require_refused(call, "gradients.k: expected memory of its own, found that of another argument");
+  }
   SECTION("the bias' gradient has the bias' extents") {
     call.dbias = View("dbias", 2, 4, 1, 12);
     require_refused(call, "gradients.bias: expected extent(0) = 1 (extent(0) of bias), found 2");
@@ -219,6 +231,10 @@ TEST_CASE("offsets of packed sequences", "[checks]") {
   SECTION("for keys only") {
     call.options.q_offsets = {};
     require_refused(call, "options.q_offsets: expected offsets for queries and keys, or for neither, found none");
+  }
+  SECTION("not even one") {
+    call.options.q_offsets = call.options.k_offsets = Kokkos::subview(offsets(0), std::pair(0, 0));
+    require_refused(call, "options.q_offsets: expected one offset more than there are sequences, found none");
   }
   SECTION("different numbers of sequences") {
     call.options.k_offsets = offsets(0, 12);
@@ -321,8 +337,8 @@ TEST_CASE("a View that the execution space cannot reach", "[checks]") {
     Call const call;
     HostTensor<float> const host("host", 2, 4, 10, 8);
     REQUIRE_THROWS_MATCHES(KA::forward(Space(), host, call.k, call.v, call.out), std::invalid_argument,
-                           Message(std::string("KokkosAttention::forward: q: expected a View accessible from ") +
-                                   Space::name() + ", found one in Host"));
+                           Message(std::string("KokkosAttention::forward: q: expected data accessible from ") +
+                                   Space::name() + ", found data in Host"));
   }
 }
 

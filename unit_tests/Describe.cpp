@@ -14,15 +14,22 @@ TEST_CASE("describe tells engine, tile and memory", "[describe]") {
       out("out", 2, 4, 30, 6);
   Space const space;
   std::string const text = KA::describe(space, q, k, v, out, {.causal = true});
-  KA::Impl::PortableTile const tile =
-      KA::Impl::PortableInstance<Space, float>::tile(KA::Impl::make_attention_arguments(q, k, v, {}));
   INFO(text);
   REQUIRE_THAT(text, ContainsSubstring("forward of float on " + std::string(Space::name())));
   REQUIRE_THAT(text, ContainsSubstring("q (2, 4, 30, 8), k (2, 2, 40, 8), v (2, 2, 40, 6)"));
-  REQUIRE_THAT(text, ContainsSubstring("engine: portable"));
-  REQUIRE_THAT(text, ContainsSubstring("tile: " + std::to_string(tile.queries) + " queries by " +
-                                       std::to_string(tile.keys) + " keys"));
-  REQUIRE_THAT(text, ContainsSubstring("scratch " + std::to_string(tile.scratch_bytes) + " bytes a team"));
+  auto const arguments = KA::Impl::make_attention_arguments(q, k, v, {});
+  if (auto const* const host = KA::Impl::host_kernels_for<Space>(arguments); host != nullptr) {
+    KA::Impl::HostTile const tile = host->of<float>().forward_tile(arguments);
+    REQUIRE_THAT(text, ContainsSubstring(std::string("engine: host, variant ") + host->name));
+    REQUIRE_THAT(text, ContainsSubstring("tile: " + std::to_string(tile.queries) + " queries by " +
+                                         std::to_string(tile.keys) + " keys"));
+  } else {
+    KA::Impl::PortableTile const tile = KA::Impl::PortableInstance<Space, float>::tile(arguments);
+    REQUIRE_THAT(text, ContainsSubstring("engine: portable"));
+    REQUIRE_THAT(text, ContainsSubstring("tile: " + std::to_string(tile.queries) + " queries by " +
+                                         std::to_string(tile.keys) + " keys"));
+    REQUIRE_THAT(text, ContainsSubstring("scratch " + std::to_string(tile.scratch_bytes) + " bytes a team"));
+  }
   REQUIRE_THAT(text,
                ContainsSubstring("workspace: " + std::to_string(KA::workspace_size(space, q, k, v, out)) + " bytes"));
   REQUIRE_THAT(text, ContainsSubstring("faster engines: "));
@@ -37,18 +44,20 @@ TEST_CASE("describe tells the same of the backward pass", "[describe]") {
   auto const text = [&](KA::Gradients<float, MemorySpace> const& gradients, bool deterministic = true) {
     return KA::describe(space, out, q, k, v, out, lse, gradients, {.bias = bias, .deterministic = deterministic});
   };
-  std::string const all = text({.q = q, .k = k, .v = v, .bias = bias});
+  DeviceTensor<float, Kokkos::LayoutRight> const dq("dq", 2, 4, 30, 8), dk("dk", 2, 2, 40, 8), dv("dv", 2, 2, 40, 6),
+      dbias("dbias", 1, 1, 30, 40);
+  KA::Gradients<float, MemorySpace> const gradients{.q = dq, .k = dk, .v = dv, .bias = dbias};
+  std::string const all = text(gradients);
   INFO(all);
   REQUIRE_THAT(all, ContainsSubstring("backward of float on " + std::string(Space::name())));
   for (char const* part : {"engine: portable", "dq tile: ", "dk and dv tile: ", "dbias tile: ", "deterministic: yes\n"})
     REQUIRE_THAT(all, ContainsSubstring(part));
   REQUIRE_THAT(all, ContainsSubstring(
                         "workspace: " +
-                        std::to_string(KA::workspace_size(space, out, q, k, v, out, lse,
-                                                          {.q = q, .k = k, .v = v, .bias = bias}, {.bias = bias})) +
+                        std::to_string(KA::workspace_size(space, out, q, k, v, out, lse, gradients, {.bias = bias})) +
                         " bytes"));
-  REQUIRE_THAT(text({.q = q}), !ContainsSubstring("dk and dv tile"));
-  REQUIRE_THAT(text({.q = q}, false), ContainsSubstring("deterministic: yes, though not asked for"));
+  REQUIRE_THAT(text({.q = dq}), !ContainsSubstring("dk and dv tile"));
+  REQUIRE_THAT(text({.q = dq}, false), ContainsSubstring("deterministic: yes, though not asked for"));
 }
 
 TEST_CASE("describe tells of packed sequences", "[describe]") {

@@ -57,11 +57,8 @@ TEMPLATE_TEST_CASE("masks of the user", "[functors]", double, float, KokkosAtten
   SECTION("a mask for tiles") {
     with_table.options.mask = table(problem, Prefix{100});
     check(with_table, unmodified, Prefix{100});
-    // The option alone and the functor alone give the same, to the bit.
-    auto const by_option = run_forward(with_table), by_functor = run_forward(problem, Prefix{100});
-    for_each_index(2, 3, 70, 16, [&](auto... n) {
-      REQUIRE(static_cast<double>(by_option.out(n...)) == static_cast<double>(by_functor.out(n...)));
-    });
+    // The option alone and the functor alone give the same, beside another order of sums.
+    require_close(run_forward(with_table).out, run_forward(problem, Prefix{100}).out, 8 * epsilon<TestType>());
   }
   SECTION("a mask that bounds the queries") {
     with_table.options.mask = table(problem, QueryPrefix{30});

@@ -131,12 +131,14 @@ TEMPLATE_TEST_CASE("the same gradients on a second run, to the bit", "[gradients
 TEMPLATE_TEST_CASE("an entry's gradients do not depend on the rest of the batch, to the bit", "[gradients]", float,
                    double) {
   Random random(204);
-  auto problem = random_problem<TestType>(random, {3, 4, 2, 150, 190, 24, 16});
+  // Heads enough that a bias they share sums over more tiles than there are parts.
+  int const heads = GENERATE(4, 32);
+  auto problem    = random_problem<TestType>(random, {3, heads, 2, 150, 190, 24, 16});
   auto const broadcast =
       GENERATE(std::pair(1, 1), std::pair(150, 1), std::pair(1, 190), std::pair(150, 190));  // of queries, of keys
-  int const heads = GENERATE(1, 4);
-  CAPTURE(broadcast.first, broadcast.second, heads);
-  problem.options.bias = random.tensor<TestType>(3, heads, broadcast.first, broadcast.second);
+  bool const shared = GENERATE(true, false);
+  CAPTURE(broadcast.first, broadcast.second, heads, shared);
+  problem.options.bias = random.tensor<TestType>(3, shared ? 1 : heads, broadcast.first, broadcast.second);
   auto const d_out     = random_d_out(random, problem);
   auto const whole     = run_backward(problem, d_out);
   auto const entry     = [](auto const& t) {

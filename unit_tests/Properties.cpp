@@ -19,15 +19,6 @@ constexpr double tolerance() {
   return 40 * epsilon<T>();
 }
 
-template <class T, class U>
-void require_close(HostTensor<T> const& a, HostTensor<U> const& b, double allowed) {
-  for_each_index(a.extent(0), a.extent(1), a.extent(2), a.extent(3), [&](auto... n) {
-    double const x = a(n...), y = b(n...);
-    INFO(KA::Impl::shape({n...}) << ": " << x << " and " << y);
-    REQUIRE(std::abs(x - y) <= allowed * std::max(1., std::abs(y)));
-  });
-}
-
 /// Part of a tensor along one dimension.
 template <class T>
 HostTensor<T> cut(HostTensor<T> const& t, std::size_t begin, std::size_t end) {

@@ -7,7 +7,7 @@
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_PortableBackwardEngine.hpp>
 #include <KokkosAttention_PortableBiasGradient.hpp>
-#include <KokkosAttention_PortableForward.hpp>
+#include <KokkosAttention_PortableTileQuery.hpp>
 #include <KokkosAttention_Workspace.hpp>
 
 #include <KokkosAttention_Loops.hpp>
@@ -98,26 +98,20 @@ struct PortableBackwardKernel {
   M mask;
   WeightDropout<accumulation_t<ScalarType>> dropout;
 
-  KOKKOS_FUNCTION index_t slots() const { return tile_slots(data.arguments, own, data.tile.rows); }
-  KOKKOS_FUNCTION index_t items() const { return slots() * data.arguments.batch * data.arguments.heads(own); }
+  KOKKOS_FUNCTION index_t items() const { return work_items(data.arguments, own, data.tile.rows); }
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
     PortableBackwardEngine<ScalarType, Member, target> engine(member, data);
-    for (index_t item = member.league_rank(); item < items(); item += member.league_size()) {
-      index_t const matrix = item / slots(), nth = item % slots();
-      int const entry = static_cast<int>(matrix / data.arguments.heads(own));
-      int const head  = static_cast<int>(matrix % data.arguments.heads(own));
-      // Under a causal mask later queries see more keys, and earlier keys are seen by more queries: longest first.
-      auto const [sequence, begin, end] =
-          rows_of_slot(data.arguments, own, data.tile.rows, entry, own == Side::queries ? slots() - 1 - nth : nth);
+    for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
+      auto const [sequence, head, begin, end] = work_item(data.arguments, own, data.tile.rows, n);
       if (begin >= end) continue;
       if constexpr (own == Side::queries) {
         backward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
                             data.tile.columns);
       } else {
-        int const group = data.arguments.group();
-        backward_key_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head * group, 0, 0, begin, end},
-                          group, data.tile.columns);
+        backward_key_tile(engine, scores, mask, dropout, sequence,
+                          Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end},
+                          data.arguments.q_heads / data.arguments.kv_heads, data.tile.columns);
       }
     }
   }

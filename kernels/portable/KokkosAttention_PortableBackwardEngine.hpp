@@ -20,7 +20,7 @@
 
 namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
-/// The gradients that the portable engine computes beside the arguments' arrays.
+/// What a backward kernel works on.
 template <Scalar ScalarType>
 struct PortableBackwardData {
   BackwardArguments<ScalarType> arguments;

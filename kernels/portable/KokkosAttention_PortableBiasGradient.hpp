@@ -4,15 +4,13 @@
 #ifndef KOKKOSATTENTION_PORTABLEBIASGRADIENT_HPP
 #define KOKKOSATTENTION_PORTABLEBIASGRADIENT_HPP
 
-#include <KokkosAttention_BiasGradientPlan.hpp>
+#include <KokkosAttention_PortableBiasPlan.hpp>
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_PortableBackwardEngine.hpp>
 
 #include <KokkosAttention_Loops.hpp>
 
 #include <Kokkos_Core.hpp>
-
-#include <climits>
 
 /// \file
 /// The portable engine's gradient of the bias.
@@ -157,10 +155,11 @@ struct PortableBiasKernel {
       tile.batch = sequence.batch;
       if (plan.sum_heads) tile.head = static_cast<int>(visit / tiles % heads);
       set_other(tile, sequence, first_other + visit % tiles);
-      auto const sequence_mask = mask.in_sequence(sequence);
-      if (Impl::coverage(sequence_mask, tile) == Coverage::none) continue;
+      auto const sequence_mask   = mask.in_sequence(sequence);
+      Coverage const tile_covers = Impl::coverage(sequence_mask, tile);
+      if (tile_covers == Coverage::none) continue;
       engine.begin(sequence, tile);
-      backward_tile<ScoreInput::bias>(engine, scores, sequence_mask, dropout, sequence, tile);
+      backward_tile<ScoreInput::bias>(engine, scores, sequence_mask, dropout, sequence, tile, tile_covers);
     }
   }
 

@@ -20,7 +20,7 @@ struct KeptWeights {
   int stride;  // quads a query
   index_t query_begin, key_begin;
 
-  KOKKOS_FUNCTION bool operator()(index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool operator()(index_t i, index_t j) const {
     index_t const key = j - key_begin;
     return quads[(i - query_begin) * stride + key / 4] >> (key % 4) & 1;
   }

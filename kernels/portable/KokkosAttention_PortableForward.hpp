@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_PortableEngine.hpp>
+#include <KokkosAttention_PortableTileQuery.hpp>
 
 #include <KokkosAttention_Loops.hpp>
 
@@ -31,39 +32,18 @@ struct PortableForwardKernel {
   WeightDropout<accumulation_t<ScalarType>> dropout;
   PortableTile tile;
 
-  KOKKOS_FUNCTION index_t slots() const { return tile_slots(arguments, Side::queries, tile.queries); }
-  KOKKOS_FUNCTION index_t items() const { return slots() * arguments.batch * arguments.q_heads; }
+  KOKKOS_FUNCTION index_t items() const { return work_items(arguments, Side::queries, tile.queries); }
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
     PortableEngine<ScalarType, Member> engine(member, arguments, tile);
-    for (index_t item = member.league_rank(); item < items(); item += member.league_size()) {
-      index_t const matrix = item / slots();
-      int const entry      = static_cast<int>(matrix / arguments.q_heads);
-      int const head       = static_cast<int>(matrix % arguments.q_heads);
-      // Later queries see more keys under a causal mask: longest first.
-      auto const [sequence, begin, end] =
-          rows_of_slot(arguments, Side::queries, tile.queries, entry, slots() - 1 - item % slots());
-      if (begin >= end) continue;
-      forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
-                         tile.keys);
+    for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
+      WorkItem const item = work_item(arguments, Side::queries, tile.queries, n);
+      if (item.begin < item.end)
+        forward_query_tile(engine, scores, mask, dropout, item.sequence,
+                           Tile{item.sequence.batch, item.head, item.begin, item.end, 0, 0}, tile.keys);
     }
   }
 };
-
-template <class ExecutionSpace, Scalar ScalarType>
-TileQuery tile_query(AttentionArguments<ScalarType> const& arguments) {
-  using Policy = Kokkos::TeamPolicy<ExecutionSpace>;
-  using Block  = RegisterBlock<accumulation_t<ScalarType>, runs_on_host<ExecutionSpace>>;
-  return {.on_host       = runs_on_host<ExecutionSpace>,
-          .element_bytes = int(sizeof(accumulation_t<ScalarType>)),
-          .block_rows    = Block::rows,
-          .block_columns = Block::columns,
-          .head_dim      = arguments.head_dim,
-          .value_dim     = arguments.value_dim,
-          .q_len         = arguments.q_len,
-          .k_len         = arguments.k_len,
-          .scratch_limit = {std::size_t(Policy::scratch_size_max(0)), std::size_t(Policy::scratch_size_max(1))}};
-}
 
 template <class ExecutionSpace, Scalar ScalarType>
 PortableTile portable_tile(AttentionArguments<ScalarType> const& arguments) {

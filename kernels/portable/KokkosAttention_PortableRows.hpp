@@ -32,11 +32,9 @@ class HostRow {
   KOKKOS_FUNCTION HostRow(Member const&, T* scores, index_t keys, index_t query, index_t first_key)
       : m_scores(scores), m_keys(keys), m_query(query), m_first_key(first_key) {}
 
-  KOKKOS_FUNCTION index_t query() const { return m_query; }
-
   template <class F>
   KOKKOS_FUNCTION void transform(F const& f) const {
-    for (index_t j = 0; j < m_keys; ++j) m_scores[j] = f(m_first_key + j, m_scores[j]);
+    for (index_t j = 0; j < m_keys; ++j) m_scores[j] = f(m_query, m_first_key + j, m_scores[j]);
   }
 
   KOKKOS_FUNCTION T maximum() const {
@@ -98,12 +96,10 @@ class DeviceRow {
   KOKKOS_FUNCTION DeviceRow(Member const& member, T* scores, index_t keys, index_t query, index_t first_key)
       : m_member(member), m_scores(scores), m_keys(keys), m_query(query), m_first_key(first_key) {}
 
-  KOKKOS_FUNCTION index_t query() const { return m_query; }
-
   template <class F>
   KOKKOS_FUNCTION void transform(F const& f) const {
     Kokkos::parallel_for(Kokkos::ThreadVectorRange(m_member, m_keys),
-                         [&](index_t j) { m_scores[j] = f(m_first_key + j, m_scores[j]); });
+                         [&](index_t j) { m_scores[j] = f(m_query, m_first_key + j, m_scores[j]); });
   }
 
   KOKKOS_FUNCTION T maximum() const {
@@ -143,7 +139,7 @@ class PortableTileRow : public PortableRow<T, Member> {
         m_state(state),
         m_kept(kept) {}
 
-  KOKKOS_FUNCTION bool kept(index_t j) const { return m_kept(this->query(), j); }
+  KOKKOS_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
 
   /// One lane reads for all, the one that writes: no other lane's read can come too late.
   KOKKOS_FUNCTION SoftmaxState<T> state() const {

@@ -25,10 +25,10 @@ struct Sequence {
   index_t k_begin, k_len;
 
   /// The position of a query's causal diagonal relative to the query.
-  KOKKOS_FUNCTION index_t diagonal(Alignment alignment) const {
+  KOKKOS_FORCEINLINE_FUNCTION index_t diagonal(Alignment alignment) const {
     return alignment == Alignment::bottom_right ? k_len - q_len : 0;
   }
-  KOKKOS_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
+  KOKKOS_FORCEINLINE_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
 };
 
 template <Scalar ScalarType>
@@ -44,18 +44,18 @@ struct AttentionArguments {
   int packed_sequences;  // where offsets are given
 
   /// The key-value head that a query head reads (grouped-query attention, Ainslie et al., arXiv:2305.13245).
-  KOKKOS_FUNCTION int kv_head(int q_head) const { return q_head / group(); }
+  KOKKOS_FORCEINLINE_FUNCTION int kv_head(int q_head) const { return q_head / group(); }
   /// Query heads a key-value head.
-  KOKKOS_FUNCTION int group() const { return q_heads / kv_heads; }
-  KOKKOS_FUNCTION int heads(Side side) const { return side == Side::queries ? q_heads : kv_heads; }
-  KOKKOS_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
-  KOKKOS_FUNCTION bool packed() const { return q_offsets.data != nullptr; }
+  KOKKOS_FORCEINLINE_FUNCTION int group() const { return Kokkos::max(1, q_heads / kv_heads); }
+  KOKKOS_FORCEINLINE_FUNCTION int heads(Side side) const { return side == Side::queries ? q_heads : kv_heads; }
+  KOKKOS_FORCEINLINE_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
+  KOKKOS_FORCEINLINE_FUNCTION bool packed() const { return q_offsets.data != nullptr; }
 
-  KOKKOS_FUNCTION Sequence batch_entry(int entry) const { return {entry, entry, 0, q_len, 0, k_len}; }
+  KOKKOS_FORCEINLINE_FUNCTION Sequence batch_entry(int entry) const { return {entry, entry, 0, q_len, 0, k_len}; }
 
   /// \param n -1 and packed_sequences are what lies before and after all sequences on `side`: nothing to attend there.
-  KOKKOS_FUNCTION Sequence packed_sequence(int n, Side side) const {
-    Sequence sequence{n, 0, boundary(q_offsets, n, q_len), 0, boundary(k_offsets, n, k_len), 0};
+  KOKKOS_FORCEINLINE_FUNCTION Sequence packed_sequence(index_t n, Side side) const {
+    Sequence sequence{static_cast<int>(n), 0, boundary(q_offsets, n, q_len), 0, boundary(k_offsets, n, k_len), 0};
     bool const real = n >= 0 && n < packed_sequences;
     if (real || side == Side::queries) sequence.q_len = segment(q_offsets, n, q_len);
     if (real || side == Side::keys) sequence.k_len = segment(k_offsets, n, k_len);
@@ -63,14 +63,14 @@ struct AttentionArguments {
   }
 
   /// Where packed sequence n begins. Offsets that lie wrongly are moved into the array.
-  KOKKOS_FUNCTION index_t boundary(Vector<index_t const> const& offsets, int n, index_t len) const {
+  KOKKOS_FORCEINLINE_FUNCTION index_t boundary(Vector<index_t const> const& offsets, index_t n, index_t len) const {
     if (n < 0) return 0;
     if (n > packed_sequences) return len;
     return Kokkos::max(index_t(0), Kokkos::min(offsets(n), len));
   }
 
  private:
-  KOKKOS_FUNCTION index_t segment(Vector<index_t const> const& offsets, int n, index_t len) const {
+  KOKKOS_FORCEINLINE_FUNCTION index_t segment(Vector<index_t const> const& offsets, index_t n, index_t len) const {
     return Kokkos::max(index_t(0), boundary(offsets, n + 1, len) - boundary(offsets, n, len));
   }
 };
@@ -100,7 +100,7 @@ struct SequenceRows {
 /// How many tiles of `rows` rows cover one side of a batch entry. Among packed sequences, whose lengths only the device
 /// knows, some of them may be empty.
 template <Scalar ScalarType>
-KOKKOS_FUNCTION index_t tile_slots(AttentionArguments<ScalarType> const& arguments, Side side, int rows) {
+KOKKOS_FORCEINLINE_FUNCTION index_t tile_slots(AttentionArguments<ScalarType> const& arguments, Side side, int rows) {
   index_t const len = arguments.length(side);
   return arguments.packed() ? len / rows + arguments.packed_sequences + 2 : (len + rows - 1) / rows;
 }
@@ -108,16 +108,16 @@ KOKKOS_FUNCTION index_t tile_slots(AttentionArguments<ScalarType> const& argumen
 /// The rows of one of these tiles. No tile crosses from one packed sequence into the next: sequence n has the slots
 /// from begin(n) / rows + n + 1 on, which is as many as it may need.
 template <Scalar ScalarType>
-KOKKOS_FUNCTION SequenceRows rows_of_slot(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
-                                          int entry, index_t slot) {
+KOKKOS_FORCEINLINE_FUNCTION SequenceRows rows_of_slot(AttentionArguments<ScalarType> const& arguments, Side side,
+                                                      int rows, int entry, index_t slot) {
   Sequence sequence = arguments.batch_entry(entry);
   index_t tile      = slot;
   if (arguments.packed()) {
     auto const& offsets = side == Side::queries ? arguments.q_offsets : arguments.k_offsets;
-    auto const first    = [&](int n) { return arguments.boundary(offsets, n, arguments.length(side)) / rows + n + 1; };
-    int low = -1, high = arguments.packed_sequences + 1;  // first(low) <= slot < first(high)
+    auto const first = [&](index_t n) { return arguments.boundary(offsets, n, arguments.length(side)) / rows + n + 1; };
+    index_t low = -1, high = index_t(arguments.packed_sequences) + 1;  // first(low) <= slot < first(high)
     while (high - low > 1) {
-      int const middle                     = (low + high) / 2;
+      index_t const middle                 = (low + high) / 2;
       (first(middle) <= slot ? low : high) = middle;
     }
     sequence = arguments.packed_sequence(low, side);
@@ -125,6 +125,30 @@ KOKKOS_FUNCTION SequenceRows rows_of_slot(AttentionArguments<ScalarType> const& 
   }
   index_t const begin = tile * rows;
   return {sequence, begin, Kokkos::min(begin + rows, sequence.length(side))};
+}
+
+/// What a team works on: rows of one side of a sequence, for one head of that side.
+struct WorkItem {
+  Sequence sequence;
+  int head;
+  index_t begin, end;
+};
+
+/// How many there are, some of which may be empty, see tile_slots.
+template <Scalar ScalarType>
+KOKKOS_FORCEINLINE_FUNCTION index_t work_items(AttentionArguments<ScalarType> const& arguments, Side side, int rows) {
+  return tile_slots(arguments, side, rows) * arguments.batch * arguments.heads(side);
+}
+
+/// The n-th of them. Under a causal mask later queries see more keys, and earlier keys are seen by more queries:
+/// longest first.
+template <Scalar ScalarType>
+KOKKOS_FORCEINLINE_FUNCTION WorkItem work_item(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
+                                               index_t n) {
+  index_t const slots = tile_slots(arguments, side, rows), matrix = n / slots, slot = n % slots;
+  SequenceRows const found = rows_of_slot(arguments, side, rows, static_cast<int>(matrix / arguments.heads(side)),
+                                          side == Side::queries ? slots - 1 - slot : slot);
+  return {found.sequence, static_cast<int>(matrix % arguments.heads(side)), found.begin, found.end};
 }
 
 }  // namespace KokkosAttention::Impl

@@ -62,12 +62,11 @@ KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scor
   });
 }
 
-/// One tile, unless no query of it attends to a key of it.
+/// One tile, of which the mask lets some pairs through.
 template <ScoreInput input, class Engine, class Scores, Mask M, class T>
 KOKKOS_FUNCTION void backward_tile(Engine const& engine, Scores const& scores, M const& mask,
-                                   WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile) {
-  Coverage const tile_covers = Impl::coverage(mask, tile);
-  if (tile_covers == Coverage::none) return;
+                                   WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile,
+                                   Coverage tile_covers) {
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
   differentiate_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
@@ -85,9 +84,11 @@ KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M
   KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
   index_t const end    = Kokkos::min(range.end, sequence.k_len);
   for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
-    tile.key_begin = begin;
-    tile.key_end   = Kokkos::min(begin + tile_keys, sequence.k_len);
-    backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile);
+    tile.key_begin             = begin;
+    tile.key_end               = Kokkos::min(begin + tile_keys, sequence.k_len);
+    Coverage const tile_covers = Impl::coverage(mask, tile);
+    if (tile_covers != Coverage::none)
+      backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile, tile_covers);
   }
   engine.finish(tile);
 }
@@ -108,7 +109,9 @@ KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M c
          begin += tile_queries) {
       Tile const pairs{tile.batch,     head,        begin, Kokkos::min(begin + tile_queries, sequence.q_len),
                        tile.key_begin, tile.key_end};
-      backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, pairs);
+      Coverage const tile_covers = Impl::coverage(mask, pairs);
+      if (tile_covers != Coverage::none)
+        backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, pairs, tile_covers);
     }
   }
   engine.finish(tile);

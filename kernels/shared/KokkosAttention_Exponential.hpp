@@ -32,7 +32,7 @@ struct ExponentialConstants<float> {
   static constexpr float ln2_low         = -2.12194440e-4f;
   // 1/k! for k = 7 ... 2: the remainder on |r| <= ln(2)/2 is below 2^-27.
   static constexpr int terms = 6;
-  KOKKOS_FUNCTION static constexpr float coefficient(int i) {
+  KOKKOS_FORCEINLINE_FUNCTION static constexpr float coefficient(int i) {
     constexpr float value[terms] = {1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, 1.f / 2};
     return value[i];
   }
@@ -50,7 +50,7 @@ struct ExponentialConstants<double> {
   static constexpr double ln2_low         = 1.42860682030941723212e-6;
   // 1/k! for k = 13 ... 2: the remainder on |r| <= ln(2)/2 is below 2^-57.
   static constexpr int terms = 12;
-  KOKKOS_FUNCTION static constexpr double coefficient(int i) {
+  KOKKOS_FORCEINLINE_FUNCTION static constexpr double coefficient(int i) {
     constexpr double value[terms] = {1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800,
                                      1. / 362880,     1. / 40320,     1. / 5040,     1. / 720,
                                      1. / 120,        1. / 24,        1. / 6,        1. / 2};
@@ -61,7 +61,7 @@ struct ExponentialConstants<double> {
 /// exp(x) for x <= 0 without a branch or a call, so that loops over it vectorise. Within 2 units in the last place;
 /// results below the smallest normal number are 0; exp(-inf) = 0, exp(NaN) = NaN.
 template <class T>
-KOKKOS_INLINE_FUNCTION T branch_free_exponential(T x) {
+KOKKOS_FORCEINLINE_FUNCTION T branch_free_exponential(T x) {
   using C         = ExponentialConstants<T>;
   using Bits      = typename C::Bits;
   T const shifted = x * C::inverse_ln2 + C::rounding_offset;
@@ -78,7 +78,7 @@ KOKKOS_INLINE_FUNCTION T branch_free_exponential(T x) {
 
 /// exp(x) for x <= 0.
 template <class T>
-KOKKOS_INLINE_FUNCTION T softmax_exponential(T x) {
+KOKKOS_FORCEINLINE_FUNCTION T softmax_exponential(T x) {
   KOKKOS_IF_ON_HOST((return branch_free_exponential(x);))
   KOKKOS_IF_ON_DEVICE((return Kokkos::exp(x);))
 }

@@ -22,9 +22,9 @@
 ///     engine.draw(tile, dropout)     draws which weights are kept
 ///     engine.load_keys(tile)         brings a tile of keys in
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
-///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.query(), row.transform(f(j, score)),
-///                                    row.maximum(), row.exponentiate(shift), row.state(), row.set_state(state),
-///                                    row.kept(j)
+///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
+///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
+///                                    a row is one query, or as many as a vector has lanes
 ///     engine.load_values(tile)       brings the tile of values in
 ///     engine.accumulate_output(t)    output = rescale * output + scores V
 ///     engine.finish(tile)            stores output / sum and the LSE
@@ -35,9 +35,9 @@ namespace KokkosAttention::Impl {
 
 template <class Row, class M>
 KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
-  using T         = typename Row::value_type;
-  index_t const i = row.query();
-  row.transform([&](index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
+  using T = typename Row::value_type;
+  row.transform(
+      [&](index_t i, index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
 }
 
 /// \param tile head and queries of the league member; its keys are ignored
@@ -66,7 +66,8 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
       if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
       update_softmax(row);
       if (dropout.active())
-        row.transform([&](index_t j, T weight) { return row.kept(j) ? dropout.factor() * weight : T(0); });
+        row.transform(
+            [&](index_t i, index_t j, T weight) { return row.kept(i, j) ? dropout.factor() * weight : T(0); });
     });
     engine.accumulate_output(tile);
   }

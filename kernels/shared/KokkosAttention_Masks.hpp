@@ -18,7 +18,7 @@ namespace KokkosAttention::Impl {
 /// A mask or score function as it is within one sequence. The options' count from the causal diagonal, or look up
 /// arrays by packed positions; a user's know a sequence by its number only.
 template <class F>
-KOKKOS_FUNCTION auto in_sequence(F const& f, Sequence const& sequence) {
+KOKKOS_FORCEINLINE_FUNCTION auto in_sequence(F const& f, Sequence const& sequence) {
   if constexpr (requires { f.in_sequence(sequence); })
     return f.in_sequence(sequence);
   else
@@ -34,25 +34,27 @@ struct BandMask {
   index_t upper       = unbounded;
   Alignment alignment = Alignment::top_left;  // where the diagonal lies that the band is counted from
 
-  KOKKOS_FUNCTION BandMask in_sequence(Sequence const& sequence) const {
+  KOKKOS_FORCEINLINE_FUNCTION BandMask in_sequence(Sequence const& sequence) const {
     index_t const diagonal = sequence.diagonal(alignment);
     return {lower + diagonal, upper + diagonal, Alignment::top_left};
   }
 
-  KOKKOS_FUNCTION bool operator()(int, int, index_t i, index_t j) const { return j - i >= lower && j - i <= upper; }
+  KOKKOS_FORCEINLINE_FUNCTION bool operator()(int, int, index_t i, index_t j) const {
+    return j - i >= lower && j - i <= upper;
+  }
 
-  KOKKOS_FUNCTION Coverage coverage(Tile const& tile) const {
+  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const& tile) const {
     index_t const first = tile.key_begin - (tile.query_end - 1);  // the tile's lowest and highest diagonal
     index_t const last  = tile.key_end - 1 - tile.query_begin;
     if (last < lower || first > upper) return Coverage::none;
     return first >= lower && last <= upper ? Coverage::all : Coverage::some;
   }
 
-  KOKKOS_FUNCTION KeyRange key_range(int, int, index_t query_begin, index_t query_end) const {
+  KOKKOS_FORCEINLINE_FUNCTION KeyRange key_range(int, int, index_t query_begin, index_t query_end) const {
     return {query_begin + lower, query_end + upper};
   }
 
-  KOKKOS_FUNCTION QueryRange query_range(int, int, index_t key_begin, index_t key_end) const {
+  KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(int, int, index_t key_begin, index_t key_end) const {
     return {key_begin - upper, key_end - lower};
   }
 };
@@ -69,19 +71,19 @@ inline BandMask make_band_mask(bool causal, Window window, Alignment alignment) 
 struct FlagMask {
   Tensor<bool const> flags;
 
-  KOKKOS_FUNCTION FlagMask in_sequence(Sequence const& sequence) const {
+  KOKKOS_FORCEINLINE_FUNCTION FlagMask in_sequence(Sequence const& sequence) const {
     return {flags.from(sequence.q_begin, sequence.k_begin)};
   }
-  KOKKOS_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
     return flags.data == nullptr || flags(b, h, i, j);
   }
-  KOKKOS_FUNCTION Coverage coverage(Tile const&) const {
+  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const {
     return flags.data == nullptr ? Coverage::all : Coverage::some;
   }
 };
 
 template <Mask M>
-KOKKOS_FUNCTION Coverage coverage(M const& mask, Tile const& tile) {
+KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(M const& mask, Tile const& tile) {
   if constexpr (TileMask<M>)
     return mask.coverage(tile);
   else
@@ -89,7 +91,7 @@ KOKKOS_FUNCTION Coverage coverage(M const& mask, Tile const& tile) {
 }
 
 template <Mask M>
-KOKKOS_FUNCTION KeyRange key_range(M const& mask, int b, int h, index_t query_begin, index_t query_end) {
+KOKKOS_FORCEINLINE_FUNCTION KeyRange key_range(M const& mask, int b, int h, index_t query_begin, index_t query_end) {
   if constexpr (RangeMask<M>)
     return mask.key_range(b, h, query_begin, query_end);
   else
@@ -97,7 +99,7 @@ KOKKOS_FUNCTION KeyRange key_range(M const& mask, int b, int h, index_t query_be
 }
 
 template <Mask M>
-KOKKOS_FUNCTION QueryRange query_range(M const& mask, int b, int h, index_t key_begin, index_t key_end) {
+KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(M const& mask, int b, int h, index_t key_begin, index_t key_end) {
   if constexpr (QueryRangeMask<M>)
     return mask.query_range(b, h, key_begin, key_end);
   else
@@ -107,11 +109,11 @@ KOKKOS_FUNCTION QueryRange query_range(M const& mask, int b, int h, index_t key_
 /// Lets through what all of the masks let through.
 template <class... Masks>
 struct AllOf {
-  KOKKOS_FUNCTION AllOf in_sequence(Sequence const&) const { return *this; }
-  KOKKOS_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
-  KOKKOS_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
-  KOKKOS_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {}; }
-  KOKKOS_FUNCTION QueryRange query_range(int, int, index_t, index_t) const { return {}; }
+  KOKKOS_FORCEINLINE_FUNCTION AllOf in_sequence(Sequence const&) const { return *this; }
+  KOKKOS_FORCEINLINE_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
+  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
+  KOKKOS_FORCEINLINE_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {}; }
+  KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(int, int, index_t, index_t) const { return {}; }
 };
 
 template <Mask First, Mask... Rest>
@@ -119,28 +121,28 @@ struct AllOf<First, Rest...> {
   First first;
   AllOf<Rest...> rest;
 
-  KOKKOS_FUNCTION AllOf in_sequence(Sequence const& sequence) const {
+  KOKKOS_FORCEINLINE_FUNCTION AllOf in_sequence(Sequence const& sequence) const {
     return {Impl::in_sequence(first, sequence), rest.in_sequence(sequence)};
   }
 
-  KOKKOS_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
     return first(b, h, i, j) && rest(b, h, i, j);
   }
 
-  KOKKOS_FUNCTION Coverage coverage(Tile const& tile) const {
+  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const& tile) const {
     Coverage const one = Impl::coverage(first, tile);
     if (one == Coverage::none) return Coverage::none;
     Coverage const other = rest.coverage(tile);
     return one == Coverage::all ? other : other == Coverage::none ? Coverage::none : Coverage::some;
   }
 
-  KOKKOS_FUNCTION KeyRange key_range(int b, int h, index_t query_begin, index_t query_end) const {
+  KOKKOS_FORCEINLINE_FUNCTION KeyRange key_range(int b, int h, index_t query_begin, index_t query_end) const {
     KeyRange const one   = Impl::key_range(first, b, h, query_begin, query_end);
     KeyRange const other = rest.key_range(b, h, query_begin, query_end);
     return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
   }
 
-  KOKKOS_FUNCTION QueryRange query_range(int b, int h, index_t key_begin, index_t key_end) const {
+  KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(int b, int h, index_t key_begin, index_t key_end) const {
     QueryRange const one   = Impl::query_range(first, b, h, key_begin, key_end);
     QueryRange const other = rest.query_range(b, h, key_begin, key_end);
     return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};

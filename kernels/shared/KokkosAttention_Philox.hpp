@@ -24,7 +24,7 @@ struct PhiloxKey {
   std::uint32_t word[2];
 };
 
-KOKKOS_INLINE_FUNCTION constexpr PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
+KOKKOS_FORCEINLINE_FUNCTION constexpr PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
   constexpr std::uint64_t multiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
   constexpr std::uint32_t weyl[2]       = {0x9E3779B9u, 0xBB67AE85u};
   KOKKOSATTENTION_UNROLL

@@ -21,11 +21,11 @@ template <class Accumulation>
 struct Softcap {
   Accumulation cap = 0;
 
-  KOKKOS_FUNCTION bool active() const { return cap > 0; }
-  KOKKOS_FUNCTION Accumulation operator()(Accumulation s, int, int, index_t, index_t) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return cap > 0; }
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation operator()(Accumulation s, int, int, index_t, index_t) const {
     return cap * Kokkos::tanh(s / cap);
   }
-  KOKKOS_FUNCTION Accumulation derivative(Accumulation s, int, int, index_t, index_t) const {
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation derivative(Accumulation s, int, int, index_t, index_t) const {
     Accumulation const t = Kokkos::tanh(s / cap);
     return (1 - t) * (1 + t);
   }
@@ -36,14 +36,14 @@ struct Bias {
   using Accumulation = accumulation_t<ScalarType>;
   Tensor<ScalarType const> bias;
 
-  KOKKOS_FUNCTION bool active() const { return bias.data != nullptr; }
-  KOKKOS_FUNCTION Bias in_sequence(Sequence const& sequence) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return bias.data != nullptr; }
+  KOKKOS_FORCEINLINE_FUNCTION Bias in_sequence(Sequence const& sequence) const {
     return {bias.from(sequence.q_begin, sequence.k_begin)};
   }
-  KOKKOS_FUNCTION Accumulation operator()(Accumulation s, int b, int h, index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation operator()(Accumulation s, int b, int h, index_t i, index_t j) const {
     return s + static_cast<Accumulation>(bias(b, h, i, j));
   }
-  KOKKOS_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
 };
 
 /// Attention with linear biases (Press et al., arXiv:2108.12409).
@@ -53,15 +53,15 @@ struct Alibi {
   Alignment alignment = Alignment::top_left;  // where the causal diagonal lies
   index_t diagonal    = 0;                    // its position relative to the query
 
-  KOKKOS_FUNCTION bool active() const { return slopes.data != nullptr; }
-  KOKKOS_FUNCTION Alibi in_sequence(Sequence const& sequence) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return slopes.data != nullptr; }
+  KOKKOS_FORCEINLINE_FUNCTION Alibi in_sequence(Sequence const& sequence) const {
     return {slopes, alignment, sequence.diagonal(alignment)};
   }
-  KOKKOS_FUNCTION Accumulation operator()(Accumulation s, int, int h, index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation operator()(Accumulation s, int, int h, index_t i, index_t j) const {
     index_t const distance = j - (i + diagonal);
     return s - slopes(h) * static_cast<Accumulation>(distance < 0 ? -distance : distance);
   }
-  KOKKOS_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
 };
 
 template <class F>
@@ -76,9 +76,9 @@ enum class ScoreInput { product, bias };
 template <class... Functions>
 struct ScoreChain {
   template <class Row>
-  KOKKOS_FUNCTION void apply(Row const&, Sequence const&, int) const {}
+  KOKKOS_FORCEINLINE_FUNCTION void apply(Row const&, Sequence const&, int) const {}
   template <ScoreInput input, class Row>
-  KOKKOS_FUNCTION void differentiate(Row const&, Sequence const&, int) const {}
+  KOKKOS_FORCEINLINE_FUNCTION void differentiate(Row const&, Sequence const&, int) const {}
 };
 
 template <class First, class... Rest>
@@ -86,14 +86,14 @@ struct ScoreChain<First, Rest...> {
   First first;
   ScoreChain<Rest...> rest;
 
-  /// Replaces a row's scores by their image; row.transform(f(j, score)) of query row.query().
+  /// Replaces a row's scores by their image; row.transform(f(i, j, score)).
   template <class Row>
-  KOKKOS_FUNCTION void apply(Row const& row, Sequence const& sequence, int h) const {
+  KOKKOS_FORCEINLINE_FUNCTION void apply(Row const& row, Sequence const& sequence, int h) const {
     if (is_active()) {
       using Accumulation = typename Row::value_type;
-      index_t const i    = row.query();
       auto const f       = Impl::in_sequence(first, sequence);
-      row.transform([&](index_t j, Accumulation s) -> Accumulation { return f(s, sequence.batch, h, i, j); });
+      row.transform(
+          [&](index_t i, index_t j, Accumulation s) -> Accumulation { return f(s, sequence.batch, h, i, j); });
     }
     rest.apply(row, sequence, h);
   }
@@ -101,7 +101,7 @@ struct ScoreChain<First, Rest...> {
   /// The same, and multiplies each score's gradient by the derivative with respect to the input;
   /// row.update(f(i, j, score, gradient)).
   template <ScoreInput input, class Row>
-  KOKKOS_FUNCTION void differentiate(Row const& row, Sequence const& sequence, int h) const {
+  KOKKOS_FORCEINLINE_FUNCTION void differentiate(Row const& row, Sequence const& sequence, int h) const {
     using Accumulation = typename Row::value_type;
     if (is_active()) {
       auto const f = Impl::in_sequence(first, sequence);
@@ -116,7 +116,7 @@ struct ScoreChain<First, Rest...> {
   }
 
  private:
-  KOKKOS_FUNCTION bool is_active() const {
+  KOKKOS_FORCEINLINE_FUNCTION bool is_active() const {
     if constexpr (requires { first.active(); })
       return first.active();
     else

@@ -14,31 +14,42 @@
 namespace KokkosAttention::Impl {
 
 /// What is known of a row after the key tiles seen so far.
+/// \tparam T a number, or a vector with a row in each lane
 template <class T>
 struct SoftmaxState {
-  T maximum = -Kokkos::Experimental::infinity_v<T>;
-  T sum     = 0;  // of exp(score - maximum)
-  T rescale = 0;  // the factor by which the last tile made earlier sums smaller
+  T maximum = T(-Kokkos::Experimental::infinity_v<float>);
+  T sum     = T(0);  // of exp(score - maximum)
+  T rescale = T(0);  // the factor by which the last tile made earlier sums smaller
 
   /// Factor from accumulated to normalised output; 0 for a row with no key to attend.
-  KOKKOS_FUNCTION T normalisation() const { return sum == T(0) ? T(0) : T(1) / sum; }
+  KOKKOS_FORCEINLINE_FUNCTION T normalisation() const { return sum == T(0) ? T(0) : T(1) / sum; }
   /// Natural logarithm of the sum of exponentials; -inf for a row with no key to attend.
-  KOKKOS_FUNCTION T lse() const {
+  KOKKOS_FORCEINLINE_FUNCTION T lse() const {
     return sum == T(0) ? -Kokkos::Experimental::infinity_v<T> : maximum + Kokkos::log(sum);
   }
 };
 
-/// Turns a row of scores into exp(score - maximum so far) and brings the row's state up to date.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T larger(T a, T b) {
+  return a < b ? b : a;
+}
+
+/// What to subtract from scores before the exponential: a row that has met no key yet would subtract infinities.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T softmax_shift(T maximum) {
+  return maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;
+}
+
+/// Turns a row of scores into exp(score - maximum so far) and brings the row's state up to date. A vector type brings
+/// its own larger, softmax_shift and softmax_exponential.
 template <class Row>
-KOKKOS_FUNCTION void update_softmax(Row const& row) {
-  using T               = typename Row::value_type;
-  SoftmaxState<T> state = row.state();
-  T const maximum       = Kokkos::max(state.maximum, row.maximum());
-  // A row that has met no key yet would subtract infinities.
-  T const shift = maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;
-  state.rescale = softmax_exponential(state.maximum - shift);
-  state.sum     = state.sum * state.rescale + row.exponentiate(shift);
-  state.maximum = maximum;
+KOKKOS_FORCEINLINE_FUNCTION void update_softmax(Row const& row) {
+  auto state         = row.state();
+  auto const maximum = larger(state.maximum, row.maximum());
+  auto const shift   = softmax_shift(maximum);
+  state.rescale      = softmax_exponential(state.maximum - shift);
+  state.sum          = state.sum * state.rescale + row.exponentiate(shift);
+  state.maximum      = maximum;
   row.set_state(state);
 }
 

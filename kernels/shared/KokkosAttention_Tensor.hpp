@@ -20,17 +20,17 @@ struct Tensor {
   T* data           = nullptr;
   index_t stride[4] = {0, 0, 0, 0};
 
-  KOKKOS_FUNCTION T& operator()(index_t b, index_t h, index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION T& operator()(index_t b, index_t h, index_t i, index_t j) const {
     return data[b * stride[0] + h * stride[1] + i * stride[2] + j * stride[3]];
   }
   /// The same tensor from row i and column j on.
-  KOKKOS_FUNCTION Tensor from(index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION Tensor from(index_t i, index_t j) const {
     Tensor part = *this;
     if (data != nullptr) part.data += i * stride[2] + j * stride[3];
     return part;
   }
   /// Where the matrix of one batch entry and head begins.
-  KOKKOS_FUNCTION T* matrix(index_t b, index_t h) const { return data + b * stride[0] + h * stride[1]; }
+  KOKKOS_FORCEINLINE_FUNCTION T* matrix(index_t b, index_t h) const { return data + b * stride[0] + h * stride[1]; }
 };
 
 /// The same of rank 1.
@@ -39,7 +39,7 @@ struct Vector {
   T* data        = nullptr;
   index_t stride = 0;
 
-  KOKKOS_FUNCTION T& operator()(index_t n) const { return data[n * stride]; }
+  KOKKOS_FORCEINLINE_FUNCTION T& operator()(index_t n) const { return data[n * stride]; }
 };
 
 template <class T, class View>

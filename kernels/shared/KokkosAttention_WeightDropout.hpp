@@ -42,11 +42,11 @@ class WeightDropout {
     m_key = {draw.word[0], draw.word[1]};
   }
 
-  KOKKOS_FUNCTION bool active() const { return m_threshold != 0; }
-  KOKKOS_FUNCTION Accumulation factor() const { return m_factor; }
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return m_threshold != 0; }
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation factor() const { return m_factor; }
 
   /// Bit n tells whether the weight of key 4 * q + n is kept.
-  KOKKOS_FUNCTION unsigned kept_quad(int b, int h, index_t i, index_t q) const {
+  KOKKOS_FORCEINLINE_FUNCTION unsigned kept_quad(int b, int h, index_t i, index_t q) const {
     PhiloxCounter const draw = philox({static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(h),
                                        static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(q)},
                                       m_key);
@@ -56,7 +56,7 @@ class WeightDropout {
     return bits;
   }
 
-  KOKKOS_FUNCTION bool kept(int b, int h, index_t i, index_t j) const {
+  KOKKOS_FORCEINLINE_FUNCTION bool kept(int b, int h, index_t i, index_t j) const {
     return kept_quad(b, h, i, j / quad) >> (j % quad) & 1u;
   }
 };

@@ -138,9 +138,9 @@ struct UnfusedSoftmaxKernel {
     state.maximum         = maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;
     state.sum             = score.exponentiate(state.maximum);
     T const normalisation = state.normalisation();
-    score.transform([&](index_t, T p) { return normalisation * p; });
+    score.transform([&](index_t, index_t, T p) { return normalisation * p; });
     if (dropout.active())
-      score.transform([&](index_t j, T p) { return dropout.kept(b, h, i, j) ? dropout.factor() * p : T(0); });
+      score.transform([&](index_t, index_t j, T p) { return dropout.kept(b, h, i, j) ? dropout.factor() * p : T(0); });
     if (arguments.lse.data != nullptr)
       Kokkos::single(Kokkos::PerThread(member), [&] { arguments.lse(b, h, i, 0) = state.lse(); });
   }

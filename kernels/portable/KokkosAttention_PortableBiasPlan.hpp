@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#ifndef KOKKOSATTENTION_BIASGRADIENTPLAN_HPP
-#define KOKKOSATTENTION_BIASGRADIENTPLAN_HPP
+#ifndef KOKKOSATTENTION_PORTABLEBIASPLAN_HPP
+#define KOKKOSATTENTION_PORTABLEBIASPLAN_HPP
 
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_PortableBackwardTiles.hpp>
@@ -35,7 +35,8 @@ struct BiasGradientPlan {
       : own(extent[2] == 1 ? Side::keys : Side::queries),
         sum_other(own == Side::keys || extent[3] == 1),
         sum_own(own == Side::keys && extent[3] == 1),
-        sum_batch(!arguments.packed() && extent[0] == 1),
+        // An entry alone is divided as it is among others.
+        sum_batch(!arguments.packed() && arguments.batch != 1 && extent[0] == 1),
         sum_heads(extent[1] == 1),
         entries(sum_batch ? 1 : arguments.batch),
         heads(sum_heads ? 1 : arguments.q_heads),

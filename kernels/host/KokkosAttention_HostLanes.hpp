@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTLANES_HPP
+#define KOKKOSATTENTION_HOSTLANES_HPP
+
+#include <KokkosAttention_HostVector.hpp>
+#include <KokkosAttention_PortableDropout.hpp>
+#include <KokkosAttention_Softmax.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// Rows of scores in the host engine: a query in each lane, so that reductions over keys are plain vector operations.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// Softmax states of a tile's queries.
+template <class T>
+struct HostStates {
+  HostVector<T>*maximum, *sum, *rescale;
+};
+
+template <class T>
+class HostLanes {
+  HostVector<T>* m_scores;  // a row of the tile's vectors a key; of each, this object's vector
+  int m_stride, m_keys;
+  int m_vector, m_queries;  // which vector, and how many of its lanes are queries
+  index_t m_query, m_first_key;
+  HostStates<T> m_states;
+  KeptWeights m_kept;
+
+ public:
+  using value_type = T;
+
+  KOKKOS_FORCEINLINE_FUNCTION HostLanes(HostVector<T>* scores, int stride, int keys, int vector, int queries,
+                                        index_t query, index_t first_key, HostStates<T> const& states,
+                                        KeptWeights const& kept)
+      : m_scores(scores + vector),
+        m_stride(stride),
+        m_keys(keys),
+        m_vector(vector),
+        m_queries(queries),
+        m_query(query),
+        m_first_key(first_key),
+        m_states(states),
+        m_kept(kept) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION SoftmaxState<HostVector<T>> state() const {
+    return {m_states.maximum[m_vector], m_states.sum[m_vector], m_states.rescale[m_vector]};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void set_state(SoftmaxState<HostVector<T>> const& state) const {
+    m_states.maximum[m_vector] = state.maximum;
+    m_states.sum[m_vector]     = state.sum;
+    m_states.rescale[m_vector] = state.rescale;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void transform(F const& f) const {
+    for (int j = 0; j < m_keys; ++j) {
+      T* const score    = reinterpret_cast<T*>(m_scores + j * m_stride);
+      index_t const key = m_first_key + j;
+      if (m_queries == HostVector<T>::lanes) {
+        KOKKOSATTENTION_LANES
+        for (int l = 0; l < HostVector<T>::lanes; ++l) score[l] = f(m_query + l, key, score[l]);
+      } else {
+        for (int l = 0; l < m_queries; ++l) score[l] = f(m_query + l, key, score[l]);
+      }
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION HostVector<T> maximum() const {
+    // Two at a time: each waits for the one before it.
+    HostVector<T> even = m_scores[0], odd = m_scores[0];
+    int j = 0;
+    for (; j + 2 <= m_keys; j += 2) {
+      even = larger(even, m_scores[j * m_stride]);
+      odd  = larger(odd, m_scores[(j + 1) * m_stride]);
+    }
+    if (j < m_keys) even = larger(even, m_scores[j * m_stride]);
+    return larger(even, odd);
+  }
+
+  /// Replaces each score by exp(score - shift) and returns the sums over keys.
+  KOKKOS_FORCEINLINE_FUNCTION HostVector<T> exponentiate(HostVector<T> shift) const {
+    HostVector<T> even(T(0)), odd(T(0));
+    int j = 0;
+    for (; j + 2 <= m_keys; j += 2) {
+      even += exponentiate(j, shift);
+      odd += exponentiate(j + 1, shift);
+    }
+    if (j < m_keys) even += exponentiate(j, shift);
+    return even + odd;
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION HostVector<T> exponentiate(int j, HostVector<T> shift) const {
+    return m_scores[j * m_stride] = softmax_exponential(m_scores[j * m_stride] - shift);
+  }
+};
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif

@@ -1,0 +1,144 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTPRODUCT_HPP
+#define KOKKOSATTENTION_HOSTPRODUCT_HPP
+
+#include <KokkosAttention_HostVector.hpp>
+#include <KokkosAttention_Loops.hpp>
+#include <KokkosAttention_Types.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The one product of the host engine: numbers of the left factor, broadcast, times vectors of the right one.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// Element (row, step) at data[row * row_stride + step * step_stride].
+template <class T>
+struct HostLeft {
+  T const* data;
+  index_t row_stride, step_stride;
+};
+
+/// Rows of vectors, `stride` vectors apart.
+template <class T>
+struct HostRight {
+  HostVector<T> const* data;
+  index_t stride;
+};
+
+/// Stores factor * product.
+template <class T>
+struct HostStore {
+  HostVector<T>* data;
+  index_t stride;
+  T factor;
+
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
+    data[row * stride + column] = factor * product;
+  }
+};
+
+/// Adds the product to what is there, times a factor for each column.
+template <class T>
+struct HostRescaleAndAdd {
+  HostVector<T>* data;
+  index_t stride;
+  HostVector<T> const* rescale;
+
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
+    HostVector<T>& sum = data[row * stride + column];
+    sum                = sum * rescale[column] + product;
+  }
+};
+
+/// Rows of a block of so many vectors: what registers can hold beside a row of the right factor and a number.
+template <int vectors>
+inline constexpr int block_rows = (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vectors - 1) / vectors > 12
+                                      ? 12
+                                      : (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vectors - 1) / vectors;
+
+/// Vectors of the widest block.
+inline constexpr int widest_block = KOKKOSATTENTION_HOST_VECTOR_REGISTERS == 32 ? 4 : 2;
+
+template <int rows, int vectors, class T, class Target>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<T> const& left,
+                                                HostRight<T> const& right, Target const& target) {
+  T const* const a             = left.data + row * left.row_stride;
+  HostVector<T> const* const b = right.data + column;
+
+  HostVector<T> sum[rows][vectors];
+  KOKKOSATTENTION_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    KOKKOSATTENTION_UNROLL
+    for (int v = 0; v < vectors; ++v) sum[i][v] = HostVector<T>(T(0));
+  }
+  for (int step = 0; step < steps; ++step) {
+    HostVector<T> y[vectors];
+    KOKKOSATTENTION_UNROLL
+    for (int v = 0; v < vectors; ++v) y[v] = b[step * right.stride + v];
+    KOKKOSATTENTION_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      T const x = a[i * left.row_stride + step * left.step_stride];
+      KOKKOSATTENTION_UNROLL
+      for (int v = 0; v < vectors; ++v) sum[i][v] += x * y[v];
+    }
+  }
+  KOKKOSATTENTION_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    KOKKOSATTENTION_UNROLL
+    for (int v = 0; v < vectors; ++v) target(row + i, column + v, sum[i][v]);
+  }
+}
+
+/// The last rows, fewer than a block has.
+template <int rows, int vectors, class T, class Target>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_rest(int rest, int row, int column, int steps, HostLeft<T> const& left,
+                                               HostRight<T> const& right, Target const& target) {
+  if constexpr (rows > 0) {
+    if (rest == rows)
+      multiply_block<rows, vectors>(row, column, steps, left, right, target);
+    else
+      multiply_rest<rows - 1, vectors>(rest, row, column, steps, left, right, target);
+  }
+}
+
+template <int vectors, class T, class Target>
+void multiply_columns(int rows, int column, int steps, HostLeft<T> const& left, HostRight<T> const& right,
+                      Target const& target) {
+  constexpr int height = block_rows<vectors>;
+  int row              = 0;
+  for (; row + height <= rows; row += height) multiply_block<height, vectors>(row, column, steps, left, right, target);
+  multiply_rest<height - 1, vectors>(rows - row, row, column, steps, left, right, target);
+}
+
+/// The last columns, fewer than a block has.
+template <int vectors, class T, class Target>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_last_columns(int rest, int rows, int column, int steps,
+                                                       HostLeft<T> const& left, HostRight<T> const& right,
+                                                       Target const& target) {
+  if constexpr (vectors > 0) {
+    if (rest == vectors)
+      multiply_columns<vectors>(rows, column, steps, left, right, target);
+    else
+      multiply_last_columns<vectors - 1>(rest, rows, column, steps, left, right, target);
+  }
+}
+
+/// Gives element (row, column) of left * right to target(row, column, product).
+/// \param columns in vectors
+/// \param steps length of the inner products
+template <class T, class Target>
+void multiply(int rows, int columns, int steps, HostLeft<T> const& left, HostRight<T> const& right,
+              Target const& target) {
+  int column = 0;
+  for (; column + widest_block <= columns; column += widest_block)
+    multiply_columns<widest_block>(rows, column, steps, left, right, target);
+  multiply_last_columns<widest_block - 1>(columns - column, rows, column, steps, left, right, target);
+}
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif

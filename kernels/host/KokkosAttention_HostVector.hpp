@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTVECTOR_HPP
+#define KOKKOSATTENTION_HOSTVECTOR_HPP
+
+#include <KokkosAttention_Exponential.hpp>
+#include <KokkosAttention_HostVariant.hpp>
+#include <KokkosAttention_Loops.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstdint>
+
+/// \file
+/// Vectors of the instruction set that this translation unit is compiled for, as the compilers' vector types: Kokkos
+/// SIMD has those of the processor that Kokkos was configured for, and the host engine needs several in one library.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+template <class T>
+struct VectorTypes;
+
+template <>
+struct VectorTypes<float> {
+  typedef float Numbers __attribute__((vector_size(KOKKOSATTENTION_HOST_VECTOR_BYTES)));
+  typedef std::int32_t Integers __attribute__((vector_size(KOKKOSATTENTION_HOST_VECTOR_BYTES)));
+};
+
+template <>
+struct VectorTypes<double> {
+  typedef double Numbers __attribute__((vector_size(KOKKOSATTENTION_HOST_VECTOR_BYTES)));
+  typedef std::int64_t Integers __attribute__((vector_size(KOKKOSATTENTION_HOST_VECTOR_BYTES)));
+};
+
+/// As many numbers as fill a register.
+template <class T>
+class HostVector {
+  using Numbers = typename VectorTypes<T>::Numbers;
+  Numbers m_numbers;
+
+ public:
+  static constexpr int lanes = KOKKOSATTENTION_HOST_VECTOR_BYTES / int(sizeof(T));
+
+  HostVector() = default;
+  KOKKOS_FORCEINLINE_FUNCTION HostVector(Numbers numbers) : m_numbers(numbers) {}
+  /// The same number in every lane.
+  KOKKOS_FORCEINLINE_FUNCTION explicit HostVector(T number) : m_numbers(Numbers{} + number) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION Numbers numbers() const { return m_numbers; }
+
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator+(HostVector a, HostVector b) {
+    return a.m_numbers + b.m_numbers;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator-(HostVector a, HostVector b) {
+    return a.m_numbers - b.m_numbers;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator*(HostVector a, HostVector b) {
+    return a.m_numbers * b.m_numbers;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator*(T a, HostVector b) { return a * b.m_numbers; }
+  KOKKOS_FORCEINLINE_FUNCTION HostVector& operator+=(HostVector other) {
+    m_numbers += other.m_numbers;
+    return *this;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector larger(HostVector a, HostVector b) {
+    return a.m_numbers < b.m_numbers ? b.m_numbers : a.m_numbers;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_shift(HostVector maximum) {
+    return maximum.m_numbers == -Kokkos::Experimental::infinity_v<T> ? Numbers{} : maximum.m_numbers;
+  }
+
+  /// branch_free_exponential in every lane, with its error.
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_exponential(HostVector argument) {
+    using C               = ExponentialConstants<T>;
+    using Integers        = typename VectorTypes<T>::Integers;
+    Numbers const x       = argument.m_numbers;
+    Numbers const shifted = x * C::inverse_ln2 + C::rounding_offset;
+    Numbers const n       = shifted - C::rounding_offset;
+    Numbers const r       = (x - n * C::ln2_high) - n * C::ln2_low;
+    Numbers polynomial    = Numbers{} + C::coefficient(0);
+    KOKKOSATTENTION_UNROLL
+    for (int i = 1; i < C::terms; ++i) polynomial = polynomial * r + C::coefficient(i);
+    polynomial           = polynomial * (r * r) + r + T(1);
+    Integers const power = ((Integers)shifted + static_cast<int>(C::exponent_bias)) << C::significand_bits;
+    return x < C::lowest ? Numbers{} : polynomial * (Numbers)power;
+  }
+};
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif
