@@ -58,13 +58,14 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   auto const scores    = make_scores(options, functors...);
   auto const mask      = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
-  if constexpr (sizeof...(Functors) == 0) {
-    if (HostKernels const* const host = host_kernels_for<Space>(arguments); host != nullptr)
-      host_forward(space, *host, arguments, scores, mask, dropout);
-    else
-      PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask, dropout);
-  } else {
+  if constexpr (sizeof...(Functors) != 0) {
     portable_forward(space, arguments, scores, mask, dropout);
+  } else {
+    if constexpr (runs_on_host<Space>) {
+      if (HostKernels const* const host = host_kernels_for<Space>(arguments); host != nullptr)
+        return host_forward(space, *host, arguments, scores, mask, dropout);
+    }
+    PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask, dropout);
   }
 }
 

@@ -80,7 +80,7 @@ void require_accurate(Errors const& ours, Errors const& unfused, HostTensor<W> c
 template <class T, class U>
 void require_close(HostTensor<T> const& a, HostTensor<U> const& b, double allowed) {
   for_each_index(a.extent(0), a.extent(1), a.extent(2), a.extent(3), [&](auto... n) {
-    double const x = a(n...), y = b(n...);
+    double const x = static_cast<double>(a(n...)), y = static_cast<double>(b(n...));
     INFO(KA::Impl::shape({n...}) << ": " << x << " and " << y);
     // Equal infinities have no difference.
     REQUIRE((x == y || std::abs(x - y) <= allowed * std::max(1., std::abs(y))));
