@@ -23,7 +23,9 @@ foreach(variant IN LISTS variants)
   target_include_directories(KokkosAttention_${name}
                              PRIVATE $<TARGET_PROPERTY:KokkosAttention,INTERFACE_INCLUDE_DIRECTORIES>)
   # Optimised whatever the configuration: functions that are not inlined could be shared with code for other processors.
-  target_compile_options(KokkosAttention_${name} PRIVATE -march=x86-64 -O3 -ffp-contract=fast -fopenmp-simd -Wno-psabi)
+  # (GCC 12 warns of its own intrinsics.)
+  target_compile_options(KokkosAttention_${name} PRIVATE -march=x86-64 -O3 -ffp-contract=fast -fopenmp-simd -Wno-psabi
+                                                         -Wno-maybe-uninitialized)
   target_compile_definitions(KokkosAttention_${name} PRIVATE KOKKOSATTENTION_HOST_VARIANT=${name} ${target})
   set_target_properties(KokkosAttention_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_sources(KokkosAttention PRIVATE $<TARGET_OBJECTS:KokkosAttention_${name}>)

@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_HOSTENGINE_HPP
 
 #include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_HostConversion.hpp>
 #include <KokkosAttention_HostLanes.hpp>
 #include <KokkosAttention_HostProduct.hpp>
 #include <KokkosAttention_HostTiles.hpp>
@@ -134,9 +135,7 @@ class HostEngine {
 
   static void copy(Rows const& rows, T* to) {
     if (rows.column_stride == 1) {
-      for (int i = 0; i < rows.rows; ++i)
-        for (int d = 0; d < rows.columns; ++d)
-          to[i * rows.columns + d] = static_cast<T>(rows.data[i * rows.row_stride + d]);
+      for (int i = 0; i < rows.rows; ++i) convert(rows.data + i * rows.row_stride, rows.columns, to + i * rows.columns);
     } else {
       for (int i = 0; i < rows.rows; ++i)
         for (int d = 0; d < rows.columns; ++d) to[i * rows.columns + d] = static_cast<T>(rows(i, d));

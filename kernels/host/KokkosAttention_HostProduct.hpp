@@ -66,19 +66,16 @@ inline constexpr int widest_block = KOKKOSATTENTION_HOST_VECTOR_REGISTERS == 32 
 template <int rows, int vectors, class T, class Target>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<T> const& left,
                                                 HostRight<T> const& right, Target const& target) {
+  // The compilers' own vectors: GCC 12 does not keep an array of classes in registers.
+  using Numbers                = typename VectorTypes<T>::Numbers;
   T const* const a             = left.data + row * left.row_stride;
   HostVector<T> const* const b = right.data + column;
 
-  HostVector<T> sum[rows][vectors];
-  KOKKOSATTENTION_UNROLL
-  for (int i = 0; i < rows; ++i) {
-    KOKKOSATTENTION_UNROLL
-    for (int v = 0; v < vectors; ++v) sum[i][v] = HostVector<T>(T(0));
-  }
+  Numbers sum[rows][vectors] = {};
   for (int step = 0; step < steps; ++step) {
-    HostVector<T> y[vectors];
+    Numbers y[vectors];
     KOKKOSATTENTION_UNROLL
-    for (int v = 0; v < vectors; ++v) y[v] = b[step * right.stride + v];
+    for (int v = 0; v < vectors; ++v) y[v] = b[step * right.stride + v].numbers();
     KOKKOSATTENTION_UNROLL
     for (int i = 0; i < rows; ++i) {
       T const x = a[i * left.row_stride + step * left.step_stride];
@@ -89,7 +86,7 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, 
   KOKKOSATTENTION_UNROLL
   for (int i = 0; i < rows; ++i) {
     KOKKOSATTENTION_UNROLL
-    for (int v = 0; v < vectors; ++v) target(row + i, column + v, sum[i][v]);
+    for (int v = 0; v < vectors; ++v) target(row + i, column + v, HostVector<T>(sum[i][v]));
   }
 }
 
