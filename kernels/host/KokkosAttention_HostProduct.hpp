@@ -66,7 +66,6 @@ inline constexpr int widest_block = KOKKOSATTENTION_HOST_VECTOR_REGISTERS == 32 
 template <int rows, int vectors, class T, class Target>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<T> const& left,
                                                 HostRight<T> const& right, Target const& target) {
-  // The compilers' own vectors: GCC 12 does not keep an array of classes in registers.
   using Numbers                = typename VectorTypes<T>::Numbers;
   T const* const a             = left.data + row * left.row_stride;
   HostVector<T> const* const b = right.data + column;
