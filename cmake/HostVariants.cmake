@@ -2,9 +2,11 @@
 
 set(variants "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT Kokkos_ENABLE_CUDA)
-  # Fastest first: name, what the processor must support, what HostVariant.cpp compiles for.
-  set(variants "host_avx512|x86-64-v4|KOKKOSATTENTION_HOST_TARGET_V4"
-               "host_avx2|x86-64-v3|KOKKOSATTENTION_HOST_TARGET_V3")
+  # Fastest first: name, the function that tells whether it can run, what HostVariant.cpp compiles for.
+  set(variants "host_amx|has_amx_bf16|KOKKOSATTENTION_HOST_TARGET_AMX"
+               "host_avx512_bf16|has_avx512_bf16|KOKKOSATTENTION_HOST_TARGET_BF16"
+               "host_avx512|has_avx512|KOKKOSATTENTION_HOST_TARGET_V4"
+               "host_avx2|has_avx2|KOKKOSATTENTION_HOST_TARGET_V3")
 endif()
 
 set(variant_list "")
@@ -12,10 +14,10 @@ set(KokkosAttention_HOST_VARIANTS "")
 foreach(variant IN LISTS variants)
   string(REPLACE "|" ";" fields "${variant}")
   list(GET fields 0 name)
-  list(GET fields 1 level)
+  list(GET fields 1 can_run)
   list(GET fields 2 target)
   list(APPEND KokkosAttention_HOST_VARIANTS ${name})
-  string(APPEND variant_list " X(${name}, \"${level}\")")
+  string(APPEND variant_list " X(${name}, ${can_run})")
 
   add_library(KokkosAttention_${name} OBJECT kernels/host/KokkosAttention_HostVariant.cpp)
   target_link_libraries(KokkosAttention_${name} PRIVATE Kokkos::kokkos)
@@ -26,7 +28,8 @@ foreach(variant IN LISTS variants)
   # (GCC 12 warns of its own intrinsics.)
   target_compile_options(KokkosAttention_${name} PRIVATE -march=x86-64 -O3 -ffp-contract=fast -fopenmp-simd -Wno-psabi
                                                          -Wno-maybe-uninitialized)
-  target_compile_definitions(KokkosAttention_${name} PRIVATE KOKKOSATTENTION_HOST_VARIANT=${name} ${target})
+  target_compile_definitions(KokkosAttention_${name} PRIVATE KOKKOSATTENTION_HOST_VARIANT=${name}
+                                                              KOKKOSATTENTION_HOST_BASE=host_avx512 ${target})
   set_target_properties(KokkosAttention_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_sources(KokkosAttention PRIVATE $<TARGET_OBJECTS:KokkosAttention_${name}>)
 endforeach()

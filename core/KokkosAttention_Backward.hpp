@@ -7,6 +7,7 @@
 #include <KokkosAttention_Checks.hpp>
 #include <KokkosAttention_Concepts.hpp>
 #include <KokkosAttention_Gradients.hpp>
+#include <KokkosAttention_HostBackward.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_Options.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
@@ -39,10 +40,15 @@ auto make_backward_arguments(DOut const& d_out, Q const& q, K const& k, V const&
 
 template <bool with_functors, class Space, class ScalarType>
 std::size_t backward_workspace(BackwardArguments<ScalarType> const& arguments) {
-  if constexpr (with_functors)
+  if constexpr (with_functors) {
     return portable_backward_workspace<Space>(arguments);
-  else
+  } else {
+    if constexpr (runs_on_host<Space>) {
+      if (HostKernels const* const host = host_kernels_for<Space>(arguments); host != nullptr)
+        return host_backward_workspace(*host, arguments);
+    }
     return PortableInstance<Space, ScalarType>::backward_workspace(arguments);
+  }
 }
 
 /// Checks all arguments, and returns them as kernels take them.
@@ -122,10 +128,15 @@ void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V c
   auto const scores    = Impl::make_scores(options, functors...);
   auto const mask      = Impl::make_mask(options, functors...);
   Impl::WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
-  if constexpr (sizeof...(Functors) == 0)
-    Impl::PortableInstance<Space, ScalarType>::backward(space, arguments, scores, mask, dropout, workspace.data());
-  else
+  if constexpr (sizeof...(Functors) != 0) {
     Impl::portable_backward(space, arguments, scores, mask, dropout, workspace.data());
+  } else {
+    if constexpr (Impl::runs_on_host<Space>) {
+      if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(arguments); host != nullptr)
+        return Impl::host_backward(space, *host, arguments, scores, mask, dropout, workspace.data());
+    }
+    Impl::PortableInstance<Space, ScalarType>::backward(space, arguments, scores, mask, dropout, workspace.data());
+  }
 }
 
 /// As above, on the default instance of q's execution space.

@@ -20,9 +20,14 @@ namespace KokkosAttention {
 
 /// Bytes of workspace that `forward` with these arguments needs; give as many in `options.workspace` and the call
 /// allocates nothing.
-template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out>
-std::size_t workspace_size(Space const&, Q const&, K const&, V const&, Out const&, options_t<Q> const& = {}) {
-  return 0;  // every fused engine keeps its intermediate results in team scratch
+/// \throws std::invalid_argument as `forward` does
+template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
+std::size_t workspace_size(Space const&, Q const& q, K const& k, V const& v, Out const& out, options_t<Q> options = {},
+                           Functors const&... functors) {
+  options.workspace = {};
+  return Impl::checked_forward_arguments<Space>(Impl::ArgumentChecker("workspace_size"), q, k, v, out, Impl::NoLse{},
+                                                options, functors...)
+      .second;
 }
 
 /// The same of `backward`.
@@ -54,9 +59,8 @@ void describe_call(std::ostream& text, char const* function, AttentionArguments<
 
 /// Why a call on a host does not take the host engine.
 template <class Space, Scalar ScalarType>
-std::string why_not_host(AttentionArguments<ScalarType> const& arguments, bool with_functors, bool forward) {
+std::string why_not_host(AttentionArguments<ScalarType> const& arguments, bool with_functors) {
   if constexpr (!runs_on_host<Space>) return "none in this version";
-  if (!forward) return "none in this version (the host engine has no backward pass yet)";
   if (with_functors) return "not host, which takes no functors";
   if (host_kernels() == nullptr) return "not host, which has no variant for this processor, or was switched off";
   if (host_kernels_for<Space>(arguments) == nullptr)
@@ -75,10 +79,56 @@ inline void describe_portable(std::ostream& text, PortableTile const& tile) {
   describe_tile(text, "tile", tile.queries, tile.keys, tile);
 }
 
-inline void describe_host(std::ostream& text, char const* variant, HostTile const& tile) {
-  text << "  engine: host, variant " << variant << "\n"
-       << "  tile: " << tile.queries << " queries by " << tile.keys << " keys, a thread each, scratch "
-       << tile.scratch_bytes << " bytes\n";
+inline void describe_host_tile(std::ostream& text, std::string const& name, int queries, int keys,
+                               std::size_t scratch_bytes) {
+  text << "  " << name << ": " << queries << " queries by " << keys << " keys, a thread each, scratch " << scratch_bytes
+       << " bytes\n";
+}
+
+template <class Space, Scalar ScalarType>
+void describe_host(std::ostream& text, Space const& space, HostKernels const& host,
+                   ForwardArguments<ScalarType> const& arguments) {
+  WorkspaceCarver carver(nullptr);
+  HostSplit<accumulation_t<ScalarType>> const split(carver, arguments);
+  HostTile const tile = host.of<ScalarType>().forward_tile(arguments, space.concurrency());
+  text << "  engine: host, variant " << host.name << "\n";
+  describe_host_tile(text, "tile", tile.queries, tile.keys, tile.scratch_bytes);
+  if (split.chunks > 1) text << "  keys split into " << split.chunks << " chunks of " << host_chunk_keys << "\n";
+}
+
+template <class Space, Scalar ScalarType>
+void describe_host(std::ostream& text, Space const& space, HostKernels const& host,
+                   BackwardArguments<ScalarType> const& arguments) {
+  text << "  engine: host, variant " << host.name << "\n";
+  auto const describe = [&](std::string const& name, GradientOf target) {
+    HostBackwardTile const tile = host.of<ScalarType>().backward_tile(arguments, target);
+    bool const own_queries      = own_side(target) == Side::queries;
+    describe_host_tile(text, name, own_queries ? tile.own : tile.other, own_queries ? tile.other : tile.own,
+                       tile.scratch_bytes);
+  };
+  if (host_computes_all(space, host, arguments)) {
+    describe("dq, dk and dv tile", GradientOf::all);
+  } else {
+    if (arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
+    if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
+      describe("dk and dv tile", GradientOf::keys_and_values);
+  }
+  if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
+}
+
+/// \param tile_of the tile of a target
+template <Scalar ScalarType, class TileOf>
+void describe_portable(std::ostream& text, BackwardArguments<ScalarType> const& arguments, TileOf const& tile_of) {
+  text << "  engine: portable\n";
+  auto const describe = [&](std::string const& name, GradientOf target) {
+    PortableBackwardTile const tile = tile_of(target);
+    bool const own_queries          = own_side(target) == Side::queries;
+    describe_tile(text, name, own_queries ? tile.rows : tile.columns, own_queries ? tile.columns : tile.rows, tile);
+  };
+  if (arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
+  if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
+    describe("dk and dv tile", GradientOf::keys_and_values);
+  if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
 }
 
 }  // namespace Impl
@@ -88,24 +138,21 @@ inline void describe_host(std::ostream& text, char const* variant, HostTile cons
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
 std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out const& out,
                      options_t<Q> const& options = {}, Functors const&... functors) {
-  using ScalarType = typename Q::non_const_value_type;
-  Impl::ArgumentChecker const check("describe");
-  Impl::check_tensors<Space>(check, q, k, v, out);
-  Impl::check_options(check, q, k, options);
-  (Impl::check_functor<Space>(check, functors), ...);
-
-  auto const arguments         = Impl::make_attention_arguments(q, k, v, options);
-  constexpr bool with_functors = sizeof...(Functors) != 0;
+  using ScalarType              = typename Q::non_const_value_type;
+  constexpr bool with_functors  = sizeof...(Functors) != 0;
+  auto const [arguments, bytes] = Impl::checked_forward_arguments<Space>(Impl::ArgumentChecker("describe"), q, k, v,
+                                                                         out, Impl::NoLse{}, options, functors...);
+  Impl::AttentionArguments<ScalarType> const sizes = arguments;
   std::ostringstream text;
-  Impl::describe_call<Space>(text, "forward", arguments);
+  Impl::describe_call<Space>(text, "forward", sizes);
   if constexpr (with_functors)
-    Impl::describe_portable(text, Impl::portable_tile<Space>(arguments));
-  else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(arguments); host != nullptr)
-    Impl::describe_host(text, host->name, host->of<ScalarType>().forward_tile(arguments));
+    Impl::describe_portable(text, Impl::portable_tile<Space>(sizes));
+  else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(sizes); host != nullptr)
+    Impl::describe_host(text, space, *host, arguments);
   else
-    Impl::describe_portable(text, Impl::PortableInstance<Space, ScalarType>::tile(arguments));
-  text << "  workspace: " << workspace_size(space, q, k, v, out, options) << " bytes\n"
-       << "  faster engines: " << Impl::why_not_host<Space>(arguments, with_functors, true) << "\n"
+    Impl::describe_portable(text, Impl::PortableInstance<Space, ScalarType>::tile(sizes));
+  text << "  workspace: " << bytes << " bytes\n"
+       << "  faster engines: " << Impl::why_not_host<Space>(sizes, with_functors) << "\n"
        << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
   return text.str();
 }
@@ -114,37 +161,31 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
 /// \throws std::invalid_argument as `backward` does
 template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
           AttentionView Out, class Lse, class... Functors>
-requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d_out, Q const& q, K const& k,
+requires Kokkos::is_view_v<Lse> std::string describe(Space const& space, DOut const& d_out, Q const& q, K const& k,
                                                      V const& v, Out const& out, Lse const& lse,
                                                      gradients_t<Q> const& gradients, options_t<Q> const& options = {},
                                                      Functors const&... functors) {
-  using ScalarType = typename Q::non_const_value_type;
-  using Impl::GradientOf;
+  using ScalarType              = typename Q::non_const_value_type;
+  constexpr bool with_functors  = sizeof...(Functors) != 0;
   auto const [arguments, bytes] = Impl::checked_backward_arguments<Space>(
       Impl::ArgumentChecker("describe"), d_out, q, k, v, out, lse, gradients, options, functors...);
-  std::ostringstream text;
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
+  std::ostringstream text;
   Impl::describe_call<Space>(text, "backward", sizes);
-  text << "  engine: portable\n";
-  auto const describe = [&](std::string const& name, GradientOf target) {
-    auto const tile = [&] {
-      if constexpr (sizeof...(Functors) == 0)
-        return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
-      else
-        return Impl::choose_backward_tile(Impl::tile_query<Space>(sizes), target);
-    }();
-    bool const own_queries = Impl::own_side(target) == Impl::Side::queries;
-    Impl::describe_tile(text, name, own_queries ? tile.rows : tile.columns, own_queries ? tile.columns : tile.rows,
-                        tile);
-  };
-  if (arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
-  if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
-    describe("dk and dv tile", GradientOf::keys_and_values);
-  if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
+  if constexpr (with_functors)
+    Impl::describe_portable(text, arguments, [&](Impl::GradientOf target) {
+      return Impl::choose_backward_tile(Impl::tile_query<Space>(sizes), target);
+    });
+  else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(sizes); host != nullptr)
+    Impl::describe_host(text, space, *host, arguments);
+  else
+    Impl::describe_portable(text, arguments, [&](Impl::GradientOf target) {
+      return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
+    });
   text << "  workspace: " << bytes << " bytes\n"
        << "  deterministic: yes" << (options.deterministic ? "" : ", though not asked for: this engine always is")
        << "\n"
-       << "  faster engines: " << Impl::why_not_host<Space>(sizes, sizeof...(Functors) != 0, false) << "\n";
+       << "  faster engines: " << Impl::why_not_host<Space>(sizes, with_functors) << "\n";
   return text.str();
 }
 

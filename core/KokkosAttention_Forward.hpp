@@ -32,19 +32,28 @@ auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, 
   return arguments;
 }
 
+/// Bytes of workspace; most calls need none, as the fused engines keep their intermediate results in team scratch.
+template <bool with_functors, class Space, class ScalarType>
+std::size_t forward_workspace(ForwardArguments<ScalarType> const& arguments) {
+  if constexpr (!with_functors && runs_on_host<Space>) {
+    if (host_kernels_for<Space, ScalarType>(arguments) != nullptr) return host_forward_workspace<ScalarType>(arguments);
+  }
+  return 0;
+}
+
+/// Checks all arguments, and returns them as kernels take them.
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
           class... Functors>
-void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
-             options_t<Q> const& options, Functors const&... functors) {
-  using ScalarType = typename Q::non_const_value_type;
+auto checked_forward_arguments(ArgumentChecker const& check, Q const& q, K const& k, V const& v, Out const& out,
+                               Lse const& lse, options_t<Q> const& options, Functors const&... functors) {
+  using Accumulation = accumulation_t<typename Q::non_const_value_type>;
   static_assert(same_scalar<Q, K> && same_scalar<Q, V> && same_scalar<Q, Out>,
                 "KokkosAttention::forward: q, k, v and out must have the same scalar type");
   static_assert(is_writable<Out>, "KokkosAttention::forward: out must not be const");
-  static_assert((UserFunctor<Functors, accumulation_t<ScalarType>> && ...),
+  static_assert((UserFunctor<Functors, Accumulation> && ...),
                 "KokkosAttention::forward: what follows the options must be score functions, "
                 "score(score, batch, head, query, key), or masks, bool(batch, head, query, key)");
 
-  ArgumentChecker const check("forward");
   check_tensors<Space>(check, q, k, v, out);
   if constexpr (!std::is_same_v<Lse, NoLse>) {
     static_assert(is_lse_view<Q, Lse>,
@@ -53,17 +62,29 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   }
   check_options(check, q, k, options);
   (check_functor<Space>(check, functors), ...);
+  auto const arguments    = make_forward_arguments(q, k, v, out, lse, options);
+  std::size_t const bytes = forward_workspace<sizeof...(Functors) != 0, Space>(arguments);
+  check_workspace(check, options.workspace, bytes);
+  return std::pair(arguments, bytes);
+}
 
-  auto const arguments = make_forward_arguments(q, k, v, out, lse, options);
-  auto const scores    = make_scores(options, functors...);
-  auto const mask      = make_mask(options, functors...);
+template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
+          class... Functors>
+void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
+             options_t<Q> const& options, Functors const&... functors) {
+  using ScalarType = typename Q::non_const_value_type;
+  auto const [arguments, bytes] =
+      checked_forward_arguments<Space>(ArgumentChecker("forward"), q, k, v, out, lse, options, functors...);
+  auto const scores = make_scores(options, functors...);
+  auto const mask   = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
   if constexpr (sizeof...(Functors) != 0) {
     portable_forward(space, arguments, scores, mask, dropout);
   } else {
     if constexpr (runs_on_host<Space>) {
       if (HostKernels const* const host = host_kernels_for<Space>(arguments); host != nullptr)
-        return host_forward(space, *host, arguments, scores, mask, dropout);
+        return host_forward(space, *host, arguments, scores, mask, dropout,
+                            workspace_or_allocate(space, options.workspace, bytes).data());
     }
     PortableInstance<Space, ScalarType>::forward(space, arguments, scores, mask, dropout);
   }
@@ -73,9 +94,9 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
 
 /// Exact attention: out = softmax(scale q k^T) v for every batch entry and head, without storing the scores.
 ///
-/// Enqueues on `space` and returns; allocates nothing (Kokkos' own team scratch grows at an instance's first
-/// calls). A query with no key to attend gives 0 and an LSE of -inf.
-/// Lengths of 0 are allowed. Every element of out and lse is written.
+/// Enqueues on `space` and returns; allocates nothing where `workspace_size` says 0 or the options bring a workspace
+/// (Kokkos' own team scratch grows at an instance's first calls). A query with no key to attend gives 0 and an LSE of
+/// -inf. Lengths of 0 are allowed. Every element of out and lse is written.
 ///
 /// Algorithm: online softmax over tiles of keys (Dao, FlashAttention-2, arXiv:2307.08691).
 /// \param space execution-space instance

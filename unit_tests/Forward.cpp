@@ -23,6 +23,22 @@ TEMPLATE_TEST_CASE("forward on a grid of shapes", "[forward]", SCALARS) {
   check_forward(random_problem<TestType>(random, shape));
 }
 
+TEMPLATE_TEST_CASE("forward of few queries against many keys", "[forward]", SCALARS) {
+  Shape const shape = GENERATE(Shape{1, 4, 2, 1, 4096, 24, 24}, Shape{2, 2, 1, 3, 5000, 16, 40},
+                               Shape{1, 1, 1, 70, 6145, 8, 8}, Shape{1, 1, 1, 257, 4200, 8, 8});
+  CAPTURE(shape);
+  Random random(11);
+  auto problem = random_problem<TestType>(random, shape);
+  SECTION("all") { check_forward(problem); }
+  SECTION("causal, and a mask that leaves whole chunks out") {
+    problem.options.causal = true;
+    HostTensor<bool> const mask("mask", 1, 1, 1, shape.k_len);
+    for (int j = 0; j < shape.k_len; ++j) mask(0, 0, 0, j) = j > 2500 && j % 3 != 0;
+    problem.options.mask = mask;
+    check_forward(problem);
+  }
+}
+
 TEMPLATE_TEST_CASE("forward takes any layout", "[forward]", SCALARS) {
   Random random(2);
   auto const problem = random_problem<TestType>(random, {2, 4, 2, 75, 90, 40, 24});

@@ -150,6 +150,13 @@ TEMPLATE_TEST_CASE("packed sequences are computed as if alone, to the bit", "[pa
   require_sequences_alone(random, problem, packing);
 }
 
+TEST_CASE("packed sequences of few queries and many keys are computed as if alone, to the bit", "[packed]") {
+  Random random(419);
+  Packing const packing{{2, 3, 6, 306}, {0, 4096, 9200, 13400}, 310, 13400};
+  require_sequences_alone(random, random_problem<float>(random, {1, 2, 1, packing.q_len, packing.k_len, 8, 12}),
+                          packing);
+}
+
 TEST_CASE("sequences of one length, packed, are a batch, dropout and all", "[packed]") {
   Random random(420);
   Problem<float> batch = random_problem<float>(random, {3, 2, 2, 50, 70, 16, 8}), packed = batch;

@@ -82,7 +82,7 @@ struct Exact {
   }
 };
 
-/// Outputs rounded to T.
+/// What an unfused computation stores, weights and outputs, rounded to T.
 template <class T>
 struct Stored {
   template <class W>
@@ -92,7 +92,7 @@ struct Stored {
 };
 
 /// \tparam W type computed in
-/// \param store rounding of the output
+/// \param store rounding of weights and output
 /// \param modify further score function (score, b, h, i, j), for user functors
 template <class W, class T, class Store = Exact, class Modify>
 Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modify) {
@@ -127,7 +127,7 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
     for (W& s : score) sum += s = maximum == -infinity ? W(0) : std::exp(s - maximum);
     result.lse(b, h, i, 0) = sum == W(0) ? -infinity : maximum + std::log(sum);
     for (W& s : score) s = sum == W(0) ? W(0) : s / sum;
-    for (KA::index_t j = 0; j < p.k_len(); ++j) score[j] = p.dropped(score[j], b, h, i, j);
+    for (KA::index_t j = 0; j < p.k_len(); ++j) score[j] = store(p.dropped(score[j], b, h, i, j));
     for (int d = 0; d < p.value_dim(); ++d) {
       W value = 0;
       for (KA::index_t j = 0; j < p.k_len(); ++j)

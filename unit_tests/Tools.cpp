@@ -87,7 +87,7 @@ TEST_CASE("both passes: our labels, the caller's instance, no allocation, no fen
     space.fence();
     Recorder const recorder;
     a.run(space);
-    REQUIRE(recorder.seen_kernels().size() >= 5);  // forward, delta, dq, dk and dv, dbias
+    REQUIRE(recorder.seen_kernels().size() >= 4);  // forward, at least one for dq, dk and dv, dbias and its parts
     for (Event const& kernel : recorder.seen_kernels()) {
       INFO(kernel.label);
       REQUIRE(is_ours(kernel));

@@ -5,6 +5,8 @@
 #define KOKKOSATTENTION_HOSTKERNELS_HPP
 
 #include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_BiasGradient.hpp>
+#include <KokkosAttention_HostSplit.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
@@ -18,37 +20,73 @@ namespace KokkosAttention::Impl {
 
 template <Scalar ScalarType>
 struct HostForwardCall {
+  using T = accumulation_t<ScalarType>;
+
   ForwardArguments<ScalarType> arguments;
   OptionScores<ScalarType> scores;
   OptionMask mask;
-  WeightDropout<accumulation_t<ScalarType>> dropout;
+  WeightDropout<T> dropout;
   HostTile tile;
+  HostSplit<T> split;
+
+  index_t items() const {
+    return split.chunks == 1 ? work_items(arguments, Side::queries, tile.queries)
+                             : arguments.batch * arguments.kv_heads * split.chunks *
+                                   tile_slots(arguments, Side::queries, tile.queries);
+  }
 };
 
 template <Scalar ScalarType>
+struct HostBackwardCall {
+  using T = accumulation_t<ScalarType>;
+
+  BiasGradientLoop<ScalarType, OptionScores<ScalarType>, OptionMask> loop;
+  Tensor<T> delta;  // (B, Hq, Lq): rowsum(dO O)
+  HostBackwardTile tile;
+};
+
+/// Rows of delta that a thread computes at a time.
+inline constexpr index_t host_delta_rows = 256;
+
+template <Scalar ScalarType>
+index_t host_delta_slots(AttentionArguments<ScalarType> const& arguments) {
+  return (arguments.q_len + host_delta_rows - 1) / host_delta_rows;
+}
+
+/// Computes work item n in scratch of the tile's scratch_bytes, aligned to 64.
+template <class Call>
+using HostItemFunction = void (*)(Call const&, index_t n, std::byte* scratch);
+
+template <Scalar ScalarType>
 struct HostFunctions {
-  HostTile (*forward_tile)(AttentionArguments<ScalarType> const&);
-  /// Computes the n-th work item, in scratch of tile.scratch_bytes, aligned to 64.
-  void (*forward)(HostForwardCall<ScalarType> const&, index_t n, std::byte* scratch);
+  HostTile (*forward_tile)(AttentionArguments<ScalarType> const&, int threads);
+  HostItemFunction<HostForwardCall<ScalarType>> forward, combine;
+
+  HostBackwardTile (*backward_tile)(AttentionArguments<ScalarType> const&, GradientOf);
+  HostItemFunction<HostBackwardCall<ScalarType>> delta, queries, keys_and_values, all, bias;
 };
 
 struct HostKernels {
   char const* name;
-  HostFunctions<double> of_double;
-  HostFunctions<float> of_float;
-  HostFunctions<half_t> of_half;
-  HostFunctions<bhalf_t> of_bhalf;
+  HostKernels const* base;  // has the functions of types for which there are none here
+  HostFunctions<double> const* of_double;
+  HostFunctions<float> const* of_float;
+  HostFunctions<half_t> const* of_half;
+  HostFunctions<bhalf_t> const* of_bhalf;
 
   template <Scalar ScalarType>
   HostFunctions<ScalarType> const& of() const {
-    if constexpr (std::is_same_v<ScalarType, double>)
-      return of_double;
-    else if constexpr (std::is_same_v<ScalarType, float>)
-      return of_float;
-    else if constexpr (std::is_same_v<ScalarType, half_t>)
-      return of_half;
-    else
-      return of_bhalf;
+    HostFunctions<ScalarType> const* const own = [this] {
+      if constexpr (std::is_same_v<ScalarType, double>)
+        return of_double;
+      else if constexpr (std::is_same_v<ScalarType, float>)
+        return of_float;
+      else if constexpr (std::is_same_v<ScalarType, half_t>)
+        return of_half;
+      else
+        return of_bhalf;
+    }();
+    return own != nullptr ? *own : base->template of<ScalarType>();
   }
 };
 

@@ -21,12 +21,15 @@ struct HostStates {
   HostVector<T>*maximum, *sum, *rescale;
 };
 
-template <class T>
+/// \tparam Operands has the exponential, and what takes the weights
+template <class T, class Operands>
 class HostLanes {
   HostVector<T>* m_scores;  // a row of the tile's vectors a key; of each, this object's vector
   int m_stride, m_keys;
   int m_vector, m_queries;  // which vector, and how many of its lanes are queries
   index_t m_query, m_first_key;
+  mutable T m_factor;  // that the scores in memory have still to be multiplied by
+  typename Operands::WeightWriter m_weights;
   HostStates<T> m_states;
   KeptWeights m_kept;
 
@@ -34,7 +37,8 @@ class HostLanes {
   using value_type = T;
 
   KOKKOS_FORCEINLINE_FUNCTION HostLanes(HostVector<T>* scores, int stride, int keys, int vector, int queries,
-                                        index_t query, index_t first_key, HostStates<T> const& states,
+                                        index_t query, index_t first_key, T factor,
+                                        typename Operands::WeightWriter const& weights, HostStates<T> const& states,
                                         KeptWeights const& kept)
       : m_scores(scores + vector),
         m_stride(stride),
@@ -43,8 +47,12 @@ class HostLanes {
         m_queries(queries),
         m_query(query),
         m_first_key(first_key),
+        m_factor(factor),
+        m_weights(weights),
         m_states(states),
-        m_kept(kept) {}
+        m_kept(kept) {
+    if (factor < T(0)) multiply_by_factor();  // would make the smallest the largest
+  }
 
   KOKKOS_FORCEINLINE_FUNCTION SoftmaxState<HostVector<T>> state() const {
     return {m_states.maximum[m_vector], m_states.sum[m_vector], m_states.rescale[m_vector]};
@@ -58,6 +66,7 @@ class HostLanes {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void transform(F const& f) const {
+    if (m_factor != T(1)) multiply_by_factor();
     for (int j = 0; j < m_keys; ++j) {
       T* const score    = reinterpret_cast<T*>(m_scores + j * m_stride);
       index_t const key = m_first_key + j;
@@ -79,7 +88,7 @@ class HostLanes {
       odd  = larger(odd, m_scores[(j + 1) * m_stride]);
     }
     if (j < m_keys) even = larger(even, m_scores[j * m_stride]);
-    return larger(even, odd);
+    return m_factor * larger(even, odd);
   }
 
   /// Replaces each score by exp(score - shift) and returns the sums over keys.
@@ -87,16 +96,27 @@ class HostLanes {
     HostVector<T> even(T(0)), odd(T(0));
     int j = 0;
     for (; j + 2 <= m_keys; j += 2) {
-      even += exponentiate(j, shift);
-      odd += exponentiate(j + 1, shift);
+      HostVector<T> const first = exponential(j, shift), second = exponential(j + 1, shift);
+      m_weights.set(j, m_vector, first, second);
+      even += first;
+      odd += second;
     }
-    if (j < m_keys) even += exponentiate(j, shift);
+    if (j < m_keys) {
+      HostVector<T> const last = exponential(j, shift);
+      m_weights.set_last(j, m_vector, last);
+      even += last;
+    }
+    m_factor = T(1);
     return even + odd;
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION HostVector<T> exponentiate(int j, HostVector<T> shift) const {
-    return m_scores[j * m_stride] = softmax_exponential(m_scores[j * m_stride] - shift);
+  KOKKOS_FORCEINLINE_FUNCTION HostVector<T> exponential(int j, HostVector<T> shift) const {
+    return Operands::exponential(m_factor, m_scores[j * m_stride], shift);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_by_factor() const {
+    for (int j = 0; j < m_keys; ++j) m_scores[j * m_stride] = m_factor * m_scores[j * m_stride];
+    m_factor = T(1);
   }
 };
 

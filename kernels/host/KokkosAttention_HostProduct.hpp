@@ -11,50 +11,52 @@
 #include <Kokkos_Core.hpp>
 
 /// \file
-/// The one product of the host engine: numbers of the left factor, broadcast, times vectors of the right one.
+/// The one product of the host engine: elements of the left factor, broadcast, times vectors of the right one.
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
 /// Element (row, step) at data[row * row_stride + step * step_stride].
-template <class T>
+template <class Element>
 struct HostLeft {
-  T const* data;
+  Element const* data;
   index_t row_stride, step_stride;
 };
 
 /// Rows of vectors, `stride` vectors apart.
-template <class T>
+template <class Vector>
 struct HostRight {
-  HostVector<T> const* data;
+  Vector const* data;
   index_t stride;
 };
 
-/// Stores factor * product.
+/// Stores the product.
 template <class T>
 struct HostStore {
   HostVector<T>* data;
   index_t stride;
-  T factor;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
-    data[row * stride + column] = factor * product;
+    data[row * stride + column] = product;
   }
 };
 
-/// Adds the product to what is there, times a factor for each column.
+/// Adds the product to what is there.
 template <class T>
-struct HostRescaleAndAdd {
+struct HostAdd {
   HostVector<T>* data;
   index_t stride;
-  HostVector<T> const* rescale;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
-    HostVector<T>& sum = data[row * stride + column];
-    sum                = sum * rescale[column] + product;
+    data[row * stride + column] += product;
   }
 };
 
-/// Rows of a block of so many vectors: what registers can hold beside a row of the right factor and a number.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_add(typename VectorTypes<T>::Numbers& sum, T x, HostVector<T> y) {
+  sum += x * y.numbers();
+}
+
+/// Rows of a block of so many vectors: what registers can hold beside a row of the right factor and an element.
 template <int vectors>
 inline constexpr int block_rows = (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vectors - 1) / vectors > 12
                                       ? 12
@@ -63,23 +65,22 @@ inline constexpr int block_rows = (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vecto
 /// Vectors of the widest block.
 inline constexpr int widest_block = KOKKOSATTENTION_HOST_VECTOR_REGISTERS == 32 ? 4 : 2;
 
-template <int rows, int vectors, class T, class Target>
-KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<T> const& left,
-                                                HostRight<T> const& right, Target const& target) {
-  using Numbers                = typename VectorTypes<T>::Numbers;
-  T const* const a             = left.data + row * left.row_stride;
-  HostVector<T> const* const b = right.data + column;
+template <int rows, int vectors, class T, class Element, class Vector, template <class> class Target>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<Element> const& left,
+                                                HostRight<Vector> const& right, Target<T> const& target) {
+  Element const* const a = left.data + row * left.row_stride;
+  Vector const* const b  = right.data + column;
 
-  Numbers sum[rows][vectors] = {};
+  typename VectorTypes<T>::Numbers sum[rows][vectors] = {};
   for (int step = 0; step < steps; ++step) {
-    Numbers y[vectors];
+    Vector y[vectors];
     KOKKOSATTENTION_UNROLL
-    for (int v = 0; v < vectors; ++v) y[v] = b[step * right.stride + v].numbers();
+    for (int v = 0; v < vectors; ++v) y[v] = b[step * right.stride + v];
     KOKKOSATTENTION_UNROLL
     for (int i = 0; i < rows; ++i) {
-      T const x = a[i * left.row_stride + step * left.step_stride];
+      Element const x = a[i * left.row_stride + step * left.step_stride];
       KOKKOSATTENTION_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[i][v] += x * y[v];
+      for (int v = 0; v < vectors; ++v) multiply_add(sum[i][v], x, y[v]);
     }
   }
   KOKKOSATTENTION_UNROLL
@@ -90,9 +91,9 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, 
 }
 
 /// The last rows, fewer than a block has.
-template <int rows, int vectors, class T, class Target>
-KOKKOS_FORCEINLINE_FUNCTION void multiply_rest(int rest, int row, int column, int steps, HostLeft<T> const& left,
-                                               HostRight<T> const& right, Target const& target) {
+template <int rows, int vectors, class Left, class Right, class Target>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_rest(int rest, int row, int column, int steps, Left const& left,
+                                               Right const& right, Target const& target) {
   if constexpr (rows > 0) {
     if (rest == rows)
       multiply_block<rows, vectors>(row, column, steps, left, right, target);
@@ -101,9 +102,8 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rest(int rest, int row, int column, in
   }
 }
 
-template <int vectors, class T, class Target>
-void multiply_columns(int rows, int column, int steps, HostLeft<T> const& left, HostRight<T> const& right,
-                      Target const& target) {
+template <int vectors, class Left, class Right, class Target>
+void multiply_columns(int rows, int column, int steps, Left const& left, Right const& right, Target const& target) {
   constexpr int height = block_rows<vectors>;
   int row              = 0;
   for (; row + height <= rows; row += height) multiply_block<height, vectors>(row, column, steps, left, right, target);
@@ -111,10 +111,9 @@ void multiply_columns(int rows, int column, int steps, HostLeft<T> const& left, 
 }
 
 /// The last columns, fewer than a block has.
-template <int vectors, class T, class Target>
-KOKKOS_FORCEINLINE_FUNCTION void multiply_last_columns(int rest, int rows, int column, int steps,
-                                                       HostLeft<T> const& left, HostRight<T> const& right,
-                                                       Target const& target) {
+template <int vectors, class Left, class Right, class Target>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_last_columns(int rest, int rows, int column, int steps, Left const& left,
+                                                       Right const& right, Target const& target) {
   if constexpr (vectors > 0) {
     if (rest == vectors)
       multiply_columns<vectors>(rows, column, steps, left, right, target);
@@ -126,9 +125,8 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_last_columns(int rest, int rows, int c
 /// Gives element (row, column) of left * right to target(row, column, product).
 /// \param columns in vectors
 /// \param steps length of the inner products
-template <class T, class Target>
-void multiply(int rows, int columns, int steps, HostLeft<T> const& left, HostRight<T> const& right,
-              Target const& target) {
+template <class Left, class Right, class Target>
+void multiply(int rows, int columns, int steps, Left const& left, Right const& right, Target const& target) {
   int column = 0;
   for (; column + widest_block <= columns; column += widest_block)
     multiply_columns<widest_block>(rows, column, steps, left, right, target);

@@ -4,7 +4,8 @@
 #ifndef KOKKOSATTENTION_HOSTTILES_HPP
 #define KOKKOSATTENTION_HOSTTILES_HPP
 
-#include <KokkosAttention_Types.hpp>
+#include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_HostSplit.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -15,44 +16,150 @@
 
 namespace KokkosAttention::Impl {
 
-/// What the choice of a tile depends on. Lengths only make a tile smaller where it would be partly empty.
+/// What the choice of a tile depends on.
 struct HostTileQuery {
   int element_bytes;  // of the accumulation type
   int vector_bytes;
+  bool pairs;  // factors are packed as pairs of bfloat16
   int head_dim, value_dim;
-  index_t q_len;
+  int group;  // query heads a key-value head
+  bool packed;
+  index_t q_len, k_len;  // make a tile smaller where it would be partly empty
+
+  constexpr int lanes() const { return vector_bytes / element_bytes; }
 };
 
-/// A thread's tile and where its arrays lie in its scratch, in bytes: with queries in the lanes of vectors, rows of
+/// A thread's tile in the forward pass and where its arrays lie in its scratch, in bytes: queries in the lanes of
 /// vectors.
 struct HostTile {
   int vectors = 0;  ///< of queries
   int queries = 0, keys = 0;
-  std::size_t key_offset = 0, value_offset = 0, score_offset = 0, output_offset = 0;  // the queries come first
-  std::size_t state_offset = 0, kept_offset = 0;
+  std::size_t key_offset = 0, value_offset = 0, score_offset = 0, weight_offset = 0;  // the queries come first
+  std::size_t output_offset = 0, state_offset = 0, kept_offset = 0;
+  std::size_t fold_offset   = 0;  // where packed sequences may have their keys split
   std::size_t scratch_bytes = 0;
 };
 
-/// Queries enough to read keys and values seldom, few enough that scores stay in the first-level cache.
-constexpr HostTile choose_host_tile(HostTileQuery const& query) {
-  constexpr int most_queries = 64, keys = 64;
-  int const lanes = query.vector_bytes / query.element_bytes;
-  HostTile tile;
-  index_t const queries = query.q_len < 1 ? 1 : query.q_len < most_queries ? query.q_len : most_queries;
-  tile.vectors          = (static_cast<int>(queries) + lanes - 1) / lanes;
-  tile.queries          = tile.vectors * lanes;
-  tile.keys             = keys;
+/// The same of the backward pass, for a thread that owns rows of one side, in lanes, and goes along the other. "First"
+/// is what scores are products of, q and k; "second" is dO and v.
+struct HostBackwardTile {
+  int vectors = 0;                                 ///< of own rows
+  int own = 0, other = 0;                          ///< rows
+  std::size_t second_offset = 0, step_offset = 0;  // the own first rows come first; steps: those as a right factor
+  std::size_t other_first_rows = 0, other_first_columns = 0, other_second_rows = 0, other_second_columns = 0;
+  std::size_t score_offset = 0, gradient_offset = 0, weight_offset = 0, weight_row_offset = 0;
+  std::size_t first_sum_offset = 0, second_sum_offset = 0, lse_offset = 0, delta_offset = 0, kept_offset = 0;
+  // Of a thread that computes all gradients of its sequence, those of queries; numbers of a head.
+  std::size_t query_sum_offset    = 0;
+  std::ptrdiff_t query_sum_stride = 0;
+  std::size_t scratch_bytes       = 0;
+};
 
-  std::size_t next        = 0;
-  std::size_t const bytes = query.element_bytes;
-  auto const take         = [&next](std::size_t size) { return next += (size + 63) / 64 * 64; };
-  tile.key_offset         = take(bytes * query.head_dim * tile.queries);
-  tile.value_offset       = take(bytes * keys * query.head_dim);
-  tile.score_offset       = take(bytes * keys * query.value_dim);
-  tile.output_offset      = take(bytes * keys * tile.queries);
-  tile.state_offset       = take(bytes * query.value_dim * tile.queries);
-  tile.kept_offset        = take(bytes * 3 * tile.queries);
-  tile.scratch_bytes      = take(std::size_t(tile.queries) * (keys / 4));
+constexpr std::size_t round_up_to(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+/// Takes arrays of rows out of scratch one after the other.
+class HostScratch {
+  HostTileQuery m_query;
+  std::size_t m_bytes = 0;
+
+ public:
+  constexpr explicit HostScratch(HostTileQuery const& query) : m_query(query) {}
+  constexpr std::size_t bytes() const { return m_bytes; }
+
+  constexpr std::size_t take(std::size_t size) {
+    std::size_t const begin = m_bytes;
+    m_bytes += round_up_to(size, 64);
+    return begin;
+  }
+  /// Products of pairs are computed in tiles of 16 rows.
+  constexpr std::size_t rows(std::size_t n) const { return m_query.pairs ? round_up_to(n, 16) : n; }
+  constexpr std::size_t steps(std::size_t n) const { return m_query.pairs ? round_up_to(n, 32) : n; }
+  constexpr std::size_t operand_bytes() const { return m_query.pairs ? 2 : m_query.element_bytes; }
+
+  constexpr std::size_t take_left(std::size_t row_count, std::size_t step_count) {
+    return take(rows(row_count) * steps(step_count) * operand_bytes());
+  }
+  constexpr std::size_t take_right(std::size_t step_count, std::size_t lanes) {
+    return take(steps(step_count) * lanes * operand_bytes());
+  }
+  /// Products, or sums of products.
+  constexpr std::size_t take_result(std::size_t row_count, std::size_t lanes) {
+    return take(rows(row_count) * lanes * m_query.element_bytes);
+  }
+};
+
+/// Rows of a side that a tile has at most, and how many of them fill whole vectors.
+constexpr int host_tile_lanes(HostTileQuery const& query, index_t length, int most) {
+  index_t const rows = length < 1 ? 1 : length < most ? length : most;
+  return static_cast<int>(round_up_to(rows, query.lanes()));
+}
+
+/// Keys of a tile, in which sums over keys are divided: the same in every kernel, whatever the sizes.
+constexpr int host_keys(HostTileQuery const& query) { return query.pairs ? 128 : 64; }
+/// The same of sums over queries.
+inline constexpr int host_queries = 64;
+
+/// Queries enough to read keys and values seldom, few enough that scores stay in the first-level cache.
+/// With few queries in all, so few that all threads get some.
+/// \param matrices batch entries times heads
+constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices, int threads) {
+  int most_queries = query.pairs ? 128 : 64;
+  while (most_queries > query.lanes() && matrices * ((query.q_len + most_queries - 1) / most_queries) < 2 * threads)
+    most_queries /= 2;
+  HostTile tile;
+  tile.queries = host_tile_lanes(query, query.q_len, most_queries);
+  tile.vectors = tile.queries / query.lanes();
+  tile.keys    = 64;
+
+  HostScratch scratch(query);
+  scratch.take_right(query.head_dim, tile.queries);
+  tile.key_offset    = scratch.take_left(tile.keys, query.head_dim);
+  tile.value_offset  = scratch.take_left(query.value_dim, tile.keys);
+  tile.score_offset  = scratch.take_result(tile.keys, tile.queries);
+  tile.weight_offset = scratch.take_right(query.pairs ? tile.keys : 0, tile.queries);
+  tile.output_offset = scratch.take_result(query.value_dim, tile.queries);
+  tile.state_offset  = scratch.take(std::size_t(3) * tile.queries * query.element_bytes);
+  tile.kept_offset   = scratch.take(std::size_t(tile.queries) * (tile.keys / 4));
+  if (query.packed && query.k_len >= 2 * host_chunk_keys)
+    tile.fold_offset = scratch.take(std::size_t(tile.queries) * (2 * query.value_dim + 1 + 3) * query.element_bytes);
+  tile.scratch_bytes = scratch.bytes();
+  return tile;
+}
+
+constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query, GradientOf target) {
+  bool const own_keys = own_side(target) == Side::keys;
+  int const keys      = host_keys(query);
+  HostBackwardTile tile;
+  tile.own     = host_tile_lanes(query, own_keys ? query.k_len : query.q_len, own_keys ? keys : host_queries);
+  tile.vectors = tile.own / query.lanes();
+  tile.other   = own_keys ? host_queries : keys;
+
+  HostScratch scratch(query);
+  scratch.take_right(query.head_dim, tile.own);
+  tile.second_offset        = scratch.take_right(query.value_dim, tile.own);
+  tile.other_first_rows     = scratch.take_left(tile.other, query.head_dim);
+  tile.other_first_columns  = scratch.take_left(query.pairs ? query.head_dim : 0, tile.other);
+  tile.other_second_rows    = scratch.take_left(tile.other, query.value_dim);
+  tile.other_second_columns = scratch.take_left(query.pairs ? query.value_dim : 0, tile.other);
+  tile.score_offset         = scratch.take_result(tile.other, tile.own);
+  tile.gradient_offset      = scratch.take_result(tile.other, tile.own);
+  tile.weight_offset        = scratch.take_right(query.pairs ? tile.other : 0, tile.own);
+  tile.first_sum_offset     = scratch.take_result(target == GradientOf::bias ? tile.other : query.head_dim, tile.own);
+  tile.second_sum_offset    = scratch.take_result(own_keys ? query.value_dim : 0, tile.own);
+  int const queries         = own_keys ? tile.other : tile.own;
+  tile.lse_offset           = scratch.take(std::size_t(queries) * query.element_bytes);
+  tile.delta_offset         = scratch.take(std::size_t(queries) * query.element_bytes);
+  tile.kept_offset          = scratch.take(std::size_t(queries) * (keys + 3) / 4);
+  if (target == GradientOf::all) {
+    int const padded_dim   = static_cast<int>(round_up_to(query.head_dim, query.lanes()));
+    tile.step_offset       = scratch.take_right(tile.own, padded_dim);
+    tile.weight_row_offset = scratch.take_left(query.pairs ? tile.other : 0, tile.own);
+    tile.query_sum_stride  = padded_dim * static_cast<std::ptrdiff_t>(scratch.rows(query.q_len));
+    tile.query_sum_offset  = scratch.take_result(query.q_len, std::size_t(query.group) * padded_dim);
+  }
+  tile.scratch_bytes = scratch.bytes();
   return tile;
 }
 

@@ -12,7 +12,16 @@
 
 // What comes before is compiled for any processor, as Kokkos' headers define objects that are initialised when the
 // program starts; what follows for the variant's. (GCC 12 does not define __AVX512F__ and the like here.)
-#if defined(KOKKOSATTENTION_HOST_TARGET_V4)
+#if defined(KOKKOSATTENTION_HOST_TARGET_AMX)
+#pragma GCC target("arch=x86-64-v4,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
+#define KOKKOSATTENTION_HOST_VECTOR_BYTES 64
+#define KOKKOSATTENTION_HOST_BF16
+#define KOKKOSATTENTION_HOST_AMX
+#elif defined(KOKKOSATTENTION_HOST_TARGET_BF16)
+#pragma GCC target("arch=x86-64-v4,avx512bf16,prefer-vector-width=512")
+#define KOKKOSATTENTION_HOST_VECTOR_BYTES 64
+#define KOKKOSATTENTION_HOST_BF16
+#elif defined(KOKKOSATTENTION_HOST_TARGET_V4)
 #pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
 #define KOKKOSATTENTION_HOST_VECTOR_BYTES 64
 #elif defined(KOKKOSATTENTION_HOST_TARGET_V3)
@@ -20,40 +29,59 @@
 #define KOKKOSATTENTION_HOST_VECTOR_BYTES 32
 #endif
 
-#include <KokkosAttention_HostEngine.hpp>
+#include <KokkosAttention_HostGradients.hpp>
 #include <KokkosAttention_HostKernels.hpp>
+#include <KokkosAttention_HostOutputs.hpp>
 
 /// \file
-/// One variant of the host engine; the build compiles it for each instruction set, and names it.
+/// One variant of the host engine; the build compiles it for each instruction set, and names it. Variants that add
+/// instructions for bfloat16 to another one's take that one's functions for the other types.
 
-namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+namespace KokkosAttention::Impl {
+
+#if defined(KOKKOSATTENTION_HOST_BF16)
+namespace KOKKOSATTENTION_HOST_BASE {
+extern HostKernels const kernels;
+}
+#endif
+
+namespace KOKKOSATTENTION_HOST_VARIANT {
 
 template <Scalar ScalarType>
-HostTile forward_tile(AttentionArguments<ScalarType> const& arguments) {
-  return choose_host_tile({.element_bytes = int(sizeof(accumulation_t<ScalarType>)),
-                           .vector_bytes  = KOKKOSATTENTION_HOST_VECTOR_BYTES,
-                           .head_dim      = arguments.head_dim,
-                           .value_dim     = arguments.value_dim,
-                           .q_len         = arguments.q_len});
+HostTile forward_tile(AttentionArguments<ScalarType> const& arguments, int threads) {
+  return choose_host_tile(host_tile_query(arguments), index_t(arguments.batch) * arguments.q_heads, threads);
 }
 
 template <Scalar ScalarType>
-void forward(HostForwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
-  WorkItem const item = work_item(call.arguments, Side::queries, call.tile.queries, n);
-  if (item.begin >= item.end) return;
-  HostEngine<ScalarType> engine(call.arguments, call.tile, scratch);
-  forward_query_tile(engine, call.scores, call.mask, call.dropout, item.sequence,
-                     Tile{item.sequence.batch, item.head, item.begin, item.end, 0, 0}, call.tile.keys);
+HostBackwardTile backward_tile(AttentionArguments<ScalarType> const& arguments, GradientOf target) {
+  return choose_host_backward_tile(host_tile_query(arguments), target);
 }
 
 template <Scalar ScalarType>
-constexpr HostFunctions<ScalarType> functions{&forward_tile<ScalarType>, &forward<ScalarType>};
+constexpr HostFunctions<ScalarType> functions{
+    &forward_tile<ScalarType>,  &forward_item<ScalarType>, &combine_item<ScalarType>,
+    &backward_tile<ScalarType>, &delta_item<ScalarType>,   &queries_item<ScalarType>,
+    &keys_item<ScalarType>,     &all_item<ScalarType>,     &bias_item<ScalarType>};
 
 #define KOKKOSATTENTION_TEXT(NAME) #NAME
 #define KOKKOSATTENTION_NAME(NAME) KOKKOSATTENTION_TEXT(NAME)
 
 extern HostKernels const kernels;
-HostKernels const kernels{KOKKOSATTENTION_NAME(KOKKOSATTENTION_HOST_VARIANT), functions<double>, functions<float>,
-                          functions<half_t>, functions<bhalf_t>};
+#if defined(KOKKOSATTENTION_HOST_BF16)
+HostKernels const kernels{KOKKOSATTENTION_NAME(KOKKOSATTENTION_HOST_VARIANT),
+                          &KOKKOSATTENTION_HOST_BASE::kernels,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          &functions<bhalf_t>};
+#else
+HostKernels const kernels{KOKKOSATTENTION_NAME(KOKKOSATTENTION_HOST_VARIANT),
+                          nullptr,
+                          &functions<double>,
+                          &functions<float>,
+                          &functions<half_t>,
+                          &functions<bhalf_t>};
+#endif
 
-}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+}  // namespace KOKKOSATTENTION_HOST_VARIANT
+}  // namespace KokkosAttention::Impl

@@ -11,6 +11,11 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstdint>
+#include <cstring>
+
+#if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
+#include <immintrin.h>
+#endif
 
 /// \file
 /// Vectors of the instruction set that this translation unit is compiled for, as the compilers' vector types: Kokkos
@@ -49,6 +54,13 @@ class HostVector {
 
   KOKKOS_FORCEINLINE_FUNCTION Numbers numbers() const { return m_numbers; }
 
+  KOKKOS_FORCEINLINE_FUNCTION static HostVector load(T const* from) {
+    Numbers numbers;
+    std::memcpy(&numbers, from, sizeof(numbers));
+    return numbers;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void store(T* to) const { std::memcpy(to, &m_numbers, sizeof(m_numbers)); }
+
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator+(HostVector a, HostVector b) {
     return a.m_numbers + b.m_numbers;
   }
@@ -58,9 +70,22 @@ class HostVector {
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator*(HostVector a, HostVector b) {
     return a.m_numbers * b.m_numbers;
   }
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator-(HostVector a, T b) { return a.m_numbers - b; }
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector operator*(T a, HostVector b) { return a * b.m_numbers; }
   KOKKOS_FORCEINLINE_FUNCTION HostVector& operator+=(HostVector other) {
     m_numbers += other.m_numbers;
+    return *this;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION HostVector& operator-=(HostVector other) {
+    m_numbers -= other.m_numbers;
+    return *this;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION HostVector& operator-=(T other) {
+    m_numbers -= other;
+    return *this;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION HostVector& operator*=(HostVector other) {
+    m_numbers *= other.m_numbers;
     return *this;
   }
 
@@ -71,21 +96,46 @@ class HostVector {
     return maximum.m_numbers == -Kokkos::Experimental::infinity_v<T> ? Numbers{} : maximum.m_numbers;
   }
 
-  /// branch_free_exponential in every lane, with its error.
+  /// exp(x) for x <= 0 in every lane, as branch_free_exponential and with its error.
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_exponential(HostVector argument) {
-    using C               = ExponentialConstants<T>;
-    using Integers        = typename VectorTypes<T>::Integers;
-    Numbers const x       = argument.m_numbers;
+    using C         = ExponentialConstants<T>;
+    Numbers const x = argument.m_numbers;
+#if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
+    Numbers const n = rounded(x * C::inverse_ln2);
+#else
     Numbers const shifted = x * C::inverse_ln2 + C::rounding_offset;
     Numbers const n       = shifted - C::rounding_offset;
-    Numbers const r       = (x - n * C::ln2_high) - n * C::ln2_low;
-    Numbers polynomial    = Numbers{} + C::coefficient(0);
+#endif
+    Numbers const r    = (x - n * C::ln2_high) - n * C::ln2_low;
+    Numbers polynomial = Numbers{} + C::coefficient(0);
     KOKKOSATTENTION_UNROLL
     for (int i = 1; i < C::terms; ++i) polynomial = polynomial * r + C::coefficient(i);
-    polynomial           = polynomial * (r * r) + r + T(1);
-    Integers const power = ((Integers)shifted + static_cast<int>(C::exponent_bias)) << C::significand_bits;
+    polynomial = polynomial * (r * r) + r + T(1);
+#if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
+    return scaled(polynomial, n);
+#else
+    using Integers        = typename VectorTypes<T>::Integers;
+    Integers const power  = ((Integers)shifted + static_cast<int>(C::exponent_bias)) << C::significand_bits;
     return x < C::lowest ? Numbers{} : polynomial * (Numbers)power;
+#endif
   }
+
+#if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
+  /// To the nearest integers.
+  KOKKOS_FORCEINLINE_FUNCTION static Numbers rounded(Numbers x) {
+    if constexpr (std::is_same_v<T, float>)
+      return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+    else
+      return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT);
+  }
+  /// x 2^n.
+  KOKKOS_FORCEINLINE_FUNCTION static Numbers scaled(Numbers x, Numbers n) {
+    if constexpr (std::is_same_v<T, float>)
+      return _mm512_scalef_ps(x, n);
+    else
+      return _mm512_scalef_pd(x, n);
+  }
+#endif
 };
 
 }  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT

@@ -93,25 +93,27 @@ struct PortableBackwardKernel {
 
   static constexpr Side own = own_side(target);
 
-  PortableBackwardData<ScalarType> data;
+  BackwardArguments<ScalarType> arguments;
+  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
+  PortableBackwardTile tile;
   Scores scores;
   M mask;
   WeightDropout<accumulation_t<ScalarType>> dropout;
 
-  KOKKOS_FUNCTION index_t items() const { return work_items(data.arguments, own, data.tile.rows); }
+  KOKKOS_FUNCTION index_t items() const { return work_items(arguments, own, tile.rows); }
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    PortableBackwardEngine<ScalarType, Member, target> engine(member, data);
+    PortableBackwardEngine<ScalarType, Member, target> engine(member, arguments, delta, tile);
     for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
-      auto const [sequence, head, begin, end] = work_item(data.arguments, own, data.tile.rows, n);
+      auto const [sequence, head, begin, end] = work_item(arguments, own, tile.rows, n);
       if (begin >= end) continue;
       if constexpr (own == Side::queries) {
         backward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
-                            data.tile.columns);
+                            tile.columns);
       } else {
         backward_key_tile(engine, scores, mask, dropout, sequence,
-                          Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end},
-                          data.arguments.q_heads / data.arguments.kv_heads, data.tile.columns);
+                          Tile{sequence.batch, head * arguments.group(), 0, 0, begin, end}, arguments.readers(),
+                          tile.columns);
       }
     }
   }
@@ -123,7 +125,7 @@ void portable_gradient(ExecutionSpace const& space, BackwardArguments<ScalarType
                        WeightDropout<accumulation_t<ScalarType>> const& dropout, int most_teams) {
   using Kernel                    = PortableBackwardKernel<ExecutionSpace, ScalarType, target, Scores, M>;
   PortableBackwardTile const tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), target);
-  Kernel const kernel{{arguments, delta, tile}, scores, mask, dropout};
+  Kernel const kernel{arguments, delta, tile, scores, mask, dropout};
   if (kernel.items() == 0) return;
   auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),
                                         tile.team_size, tile.vector_length);
@@ -133,31 +135,17 @@ void portable_gradient(ExecutionSpace const& space, BackwardArguments<ScalarType
                        as_kernel_argument(policy), kernel);
 }
 
-/// The arrays of a backward call in its workspace.
-template <class T>
-struct PortableBackwardArrays {
-  Tensor<T> delta;    // (B, Hq, Lq)
-  Tensor<T> partial;  // of the bias gradient
-  index_t part_stride = 0;
-
-  /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
-  template <Scalar ScalarType>
-  PortableBackwardArrays(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& a,
-                         BiasGradientPlan const& plan) {
-    index_t const rows = index_t(a.batch) * a.q_heads * a.q_len;
-    delta              = {carver.take<T>(rows), {a.q_heads * a.q_len, a.q_len, 1, 0}};
-    part_stride        = plan.partial_elements();
-    partial            = {carver.take<T>(plan.stores_partial_sums() ? plan.parts * part_stride : 0), {}};
-    plan.set_partial_strides(partial.stride);
-  }
-};
+template <Scalar ScalarType>
+BiasGradientPlan portable_bias_plan(BackwardArguments<ScalarType> const& arguments, PortableBackwardTile const& tile) {
+  return {arguments, tile.rows, tile.columns};
+}
 
 template <class ExecutionSpace, Scalar ScalarType>
 std::size_t portable_backward_workspace(BackwardArguments<ScalarType> const& arguments) {
   WorkspaceCarver carver(nullptr);
-  PortableBackwardArrays<accumulation_t<ScalarType>> const arrays(
+  BackwardArrays<accumulation_t<ScalarType>> const arrays(
       carver, arguments,
-      BiasGradientPlan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)));
+      portable_bias_plan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)));
   return carver.bytes();
 }
 
@@ -168,10 +156,10 @@ void portable_backward(ExecutionSpace const& space, BackwardArguments<ScalarType
   using T = accumulation_t<ScalarType>;
   Kokkos::Profiling::ScopedRegion const region("KokkosAttention::backward (portable)");
   PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
-  BiasGradientPlan const plan(arguments, bias_tile);
+  BiasGradientPlan const plan          = portable_bias_plan(arguments, bias_tile);
   WorkspaceCarver carver(workspace);
-  PortableBackwardArrays<T> const arrays(carver, arguments, plan);
-  Tensor<T const> const delta{arrays.delta.data, {arrays.delta.stride[0], arrays.delta.stride[1], 1, 0}};
+  BackwardArrays<T> const arrays(carver, arguments, plan);
+  Tensor<T const> const delta = arrays.computed_delta();
 
   compute_delta(space, arguments, arrays.delta.data);
   if (arguments.dq.data != nullptr)
@@ -179,8 +167,10 @@ void portable_backward(ExecutionSpace const& space, BackwardArguments<ScalarType
   if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
     portable_gradient<GradientOf::keys_and_values>(space, arguments, delta, scores, mask, dropout, most_teams);
   if (arguments.dbias.data != nullptr)
-    portable_bias_gradient(space, PortableBackwardData<ScalarType>{arguments, delta, bias_tile}, plan, arrays.partial,
-                           arrays.part_stride, scores, mask, dropout, most_teams);
+    portable_bias_gradient(space,
+                           BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.partial, arrays.part_stride,
+                                                                   scores, mask, dropout},
+                           delta, bias_tile, most_teams);
 }
 
 }  // namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS

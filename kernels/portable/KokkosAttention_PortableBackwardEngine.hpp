@@ -20,14 +20,6 @@
 
 namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
-/// What a backward kernel works on.
-template <Scalar ScalarType>
-struct PortableBackwardData {
-  BackwardArguments<ScalarType> arguments;
-  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
-  PortableBackwardTile tile;
-};
-
 template <Scalar ScalarType, class Member, GradientOf target>
 class PortableBackwardEngine {
  protected:
@@ -47,8 +39,9 @@ class PortableBackwardEngine {
   Sequence m_sequence = {};
 
  public:
-  KOKKOS_FUNCTION PortableBackwardEngine(Member const& member, PortableBackwardData<ScalarType> const& data)
-      : m_member(member), m_arguments(data.arguments), m_deltas(data.delta), m_tile(data.tile) {
+  KOKKOS_FUNCTION PortableBackwardEngine(Member const& member, BackwardArguments<ScalarType> const& arguments,
+                                         Tensor<T const> const& deltas, PortableBackwardTile const& tile)
+      : m_member(member), m_arguments(arguments), m_deltas(deltas), m_tile(tile) {
     auto* const scratch =
         static_cast<T*>(member.team_scratch(m_tile.scratch_level).get_shmem_aligned(m_tile.scratch_bytes, 64));
     m_first      = scratch;

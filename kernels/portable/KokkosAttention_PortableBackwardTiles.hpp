@@ -12,14 +12,6 @@
 
 namespace KokkosAttention::Impl {
 
-/// What a backward kernel computes.
-enum class GradientOf { queries, keys_and_values, bias };
-
-/// The side whose rows a team owns.
-constexpr Side own_side(GradientOf target) {
-  return target == GradientOf::keys_and_values ? Side::keys : Side::queries;
-}
-
 /// A team's tile, rows of its own side by columns of the other, and where its arrays lie in team scratch, in elements
 /// of the accumulation type. "First" is what scores are products of, q and k; "second" is dO and v.
 struct PortableBackwardTile {

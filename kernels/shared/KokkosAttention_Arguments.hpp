@@ -17,6 +17,14 @@ namespace KokkosAttention::Impl {
 /// The two sides of a score.
 enum class Side { queries, keys };
 
+/// What a backward kernel computes; all: of queries, keys and values.
+enum class GradientOf { queries, keys_and_values, all, bias };
+
+/// The side whose rows a team owns.
+constexpr Side own_side(GradientOf target) {
+  return target == GradientOf::keys_and_values || target == GradientOf::all ? Side::keys : Side::queries;
+}
+
 /// One sequence of queries and keys: a batch entry, or one of the sequences that are packed in it.
 struct Sequence {
   int batch;  ///< as score functions and masks know it: the batch entry, or the number of the packed sequence
@@ -46,7 +54,9 @@ struct AttentionArguments {
   /// The key-value head that a query head reads (grouped-query attention, Ainslie et al., arXiv:2305.13245).
   KOKKOS_FORCEINLINE_FUNCTION int kv_head(int q_head) const { return q_head / group(); }
   /// Query heads a key-value head.
-  KOKKOS_FORCEINLINE_FUNCTION int group() const { return Kokkos::max(1, q_heads / kv_heads); }
+  KOKKOS_FORCEINLINE_FUNCTION int group() const { return Kokkos::max(1, readers()); }
+  /// The same, and 0 where there are no query heads.
+  KOKKOS_FORCEINLINE_FUNCTION int readers() const { return kv_heads == 0 ? 0 : q_heads / kv_heads; }
   KOKKOS_FORCEINLINE_FUNCTION int heads(Side side) const { return side == Side::queries ? q_heads : kv_heads; }
   KOKKOS_FORCEINLINE_FUNCTION index_t length(Side side) const { return side == Side::queries ? q_len : k_len; }
   KOKKOS_FORCEINLINE_FUNCTION bool packed() const { return q_offsets.data != nullptr; }

@@ -40,11 +40,12 @@ KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scor
                                         WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile,
                                         Coverage tile_covers) {
   engine.for_each_row(tile, [&](auto const& row) {
+    bool const subtract_first = dropout.active() || scores.active();
     if (dropout.active())
       row.update([&](index_t i, index_t j, T&, T& gradient) {
         gradient = row.kept(i, j) ? dropout.factor() * gradient : T(0);
       });
-    row.update_lanes([&](index_t i, index_t, T&, T& gradient) { gradient -= row.delta(i); });
+    if (subtract_first) row.update_lanes([&](auto i, auto, auto&, auto& gradient) { gradient -= row.delta(i); });
     scores.template differentiate<input>(row, sequence, tile.head);
     if (tile_covers == Coverage::some)
       row.update([&](index_t i, index_t j, T& score, T& gradient) {
@@ -52,10 +53,17 @@ KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scor
         score    = -Kokkos::Experimental::infinity_v<T>;
         gradient = 0;
       });
-    row.update_lanes([&](index_t i, index_t, T& score, T& gradient) {
+    auto const weigh = [&](auto i, auto& score, auto& gradient) {
       score    = softmax_exponential(score - row.lse(i));
       gradient = score * gradient;
-    });
+    };
+    if (subtract_first)
+      row.update_lanes([&](auto i, auto, auto& score, auto& gradient) { weigh(i, score, gradient); });
+    else
+      row.update_lanes([&](auto i, auto, auto& score, auto& gradient) {
+        gradient -= row.delta(i);
+        weigh(i, score, gradient);
+      });
     if (dropout.active())
       row.update(
           [&](index_t i, index_t j, T& weight, T&) { weight = row.kept(i, j) ? dropout.factor() * weight : T(0); });
@@ -64,9 +72,8 @@ KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scor
 
 /// One tile, of which the mask lets some pairs through.
 template <ScoreInput input, class Engine, class Scores, Mask M, class T>
-KOKKOS_FUNCTION void backward_tile(Engine const& engine, Scores const& scores, M const& mask,
-                                   WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile,
-                                   Coverage tile_covers) {
+KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const& mask, WeightDropout<T> const& dropout,
+                                   Sequence const& sequence, Tile const& tile, Coverage tile_covers) {
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
   differentiate_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);

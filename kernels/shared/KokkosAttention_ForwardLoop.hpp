@@ -42,16 +42,17 @@ KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
 
 /// \param tile head and queries of the league member; its keys are ignored
 /// \param tile_keys keys a tile
+/// \param keys those of a partial output; begins at a multiple of tile_keys
 template <class Engine, class Scores, Mask M, class T>
 KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
                                         WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile,
-                                        index_t tile_keys) {
+                                        index_t tile_keys, KeyRange const& keys = {}) {
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
   KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
-  index_t const end    = Kokkos::min(range.end, sequence.k_len);
+  index_t const end    = Kokkos::min(Kokkos::min(range.end, keys.end), sequence.k_len);
   // Tiles begin at multiples of their size, whatever the mask: the order of sums does not depend on it.
-  for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
+  for (index_t begin = Kokkos::max(range.begin, keys.begin) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
     tile.key_begin             = begin;
     tile.key_end               = Kokkos::min(begin + tile_keys, sequence.k_len);
     Coverage const tile_covers = Impl::coverage(mask, tile);

@@ -75,6 +75,7 @@ enum class ScoreInput { product, bias };
 /// Score functions one after the other. Options that are not in use cost one test a row, none an element.
 template <class... Functions>
 struct ScoreChain {
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return false; }
   template <class Row>
   KOKKOS_FORCEINLINE_FUNCTION void apply(Row const&, Sequence const&, int) const {}
   template <ScoreInput input, class Row>
@@ -85,6 +86,8 @@ template <class First, class... Rest>
 struct ScoreChain<First, Rest...> {
   First first;
   ScoreChain<Rest...> rest;
+
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return is_active() || rest.active(); }
 
   /// Replaces a row's scores by their image; row.transform(f(i, j, score)).
   template <class Row>

@@ -1,11 +1,10 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#ifndef KOKKOSATTENTION_PORTABLEBIASPLAN_HPP
-#define KOKKOSATTENTION_PORTABLEBIASPLAN_HPP
+#ifndef KOKKOSATTENTION_BIASGRADIENTPLAN_HPP
+#define KOKKOSATTENTION_BIASGRADIENTPLAN_HPP
 
 #include <KokkosAttention_Arguments.hpp>
-#include <KokkosAttention_PortableBackwardTiles.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -26,12 +25,13 @@ struct BiasGradientPlan {
   bool sum_heads;
   int entries, heads;  // of the gradient
   index_t q_len, k_len;
-  int splits;  // teams that share the other side's tiles where each has elements of its own
+  int queries, keys;  // of a tile
+  int splits;         // teams that share the other side's tiles where each has elements of its own
   int parts;
 
   template <Scalar ScalarType>
-  BiasGradientPlan(AttentionArguments<ScalarType> const& arguments, index_t const (&extent)[4],
-                   PortableBackwardTile const& tile)
+  BiasGradientPlan(AttentionArguments<ScalarType> const& arguments, index_t const (&extent)[4], int tile_queries,
+                   int tile_keys)
       : own(extent[2] == 1 ? Side::keys : Side::queries),
         sum_other(own == Side::keys || extent[3] == 1),
         sum_own(own == Side::keys && extent[3] == 1),
@@ -41,9 +41,11 @@ struct BiasGradientPlan {
         entries(sum_batch ? 1 : arguments.batch),
         heads(sum_heads ? 1 : arguments.q_heads),
         q_len(arguments.q_len),
-        k_len(arguments.k_len) {
+        k_len(arguments.k_len),
+        queries(tile_queries),
+        keys(tile_keys) {
     Side const other          = own == Side::queries ? Side::keys : Side::queries;
-    index_t const other_tiles = tiles(arguments.length(other), rows(other, tile));
+    index_t const other_tiles = tiles(arguments.length(other), rows(other));
     // Where lengths are known on the device only, a few teams take them in turns.
     constexpr int packed_splits = 8;
     splits                      = sum_other            ? 1
@@ -52,7 +54,7 @@ struct BiasGradientPlan {
 
     index_t const visits =
         index_t(sum_batch ? arguments.batch : 1) * (sum_heads ? arguments.q_heads : 1) * (sum_other ? other_tiles : 1);
-    index_t const teams            = tile_slots(arguments, own, rows(own, tile)) * heads * splits;
+    index_t const teams            = tile_slots(arguments, own, rows(own)) * heads * splits;
     constexpr index_t enough_teams = 1024, vector_parts = 16;
     index_t wanted = sum_other ? vector_parts : 1;
     if (sum_batch && teams > 0) wanted = Kokkos::max(wanted, enough_teams / teams);
@@ -60,13 +62,12 @@ struct BiasGradientPlan {
   }
 
   template <Scalar ScalarType>
-  BiasGradientPlan(BackwardArguments<ScalarType> const& arguments, PortableBackwardTile const& tile)
-      : BiasGradientPlan(arguments, arguments.dbias_extent, tile) {}
+  BiasGradientPlan(BackwardArguments<ScalarType> const& arguments, int tile_queries, int tile_keys)
+      : BiasGradientPlan(arguments, arguments.dbias_extent, tile_queries, tile_keys) {}
 
-  KOKKOS_FUNCTION static int rows(Side side, PortableBackwardTile const& tile) {
-    return side == Side::queries ? tile.rows : tile.columns;
-  }
-  KOKKOS_FUNCTION static index_t tiles(index_t length, int rows) { return (length + rows - 1) / rows; }
+  /// Rows of a tile on one side.
+  KOKKOS_FORCEINLINE_FUNCTION int rows(Side side) const { return side == Side::queries ? queries : keys; }
+  KOKKOS_FORCEINLINE_FUNCTION static index_t tiles(index_t length, int rows) { return (length + rows - 1) / rows; }
 
   /// Sums go through memory unless a team's are final.
   bool stores_partial_sums() const { return sum_other || parts > 1; }

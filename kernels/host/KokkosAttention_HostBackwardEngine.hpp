@@ -1,0 +1,225 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTBACKWARDENGINE_HPP
+#define KOKKOSATTENTION_HOSTBACKWARDENGINE_HPP
+
+#include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_HostGradientLanes.hpp>
+#include <KokkosAttention_HostOperands.hpp>
+#include <KokkosAttention_HostTiles.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <algorithm>
+#include <cstddef>
+
+/// \file
+/// The tile operations of the host engine's backward pass. The rows of the side that a thread owns lie in the lanes of
+/// vectors, and its sums too. Queries and keys change roles between the gradients of q and of k and v.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// \tparam target with GradientOf::all, the thread goes through all keys of a sequence one tile after the other, and
+/// adds to the gradients of all queries as it goes
+template <Scalar ScalarType, GradientOf target>
+class HostBackwardEngine {
+ protected:
+  using Operands = HostOperands<ScalarType>;
+  using T        = accumulation_t<ScalarType>;
+  using Vector   = HostVector<T>;
+  using Rows     = MatrixRows<ScalarType const>;
+
+  static constexpr Side own   = own_side(target);
+  static constexpr Side other = own == Side::queries ? Side::keys : Side::queries;
+
+  BackwardArguments<ScalarType> const& m_arguments;
+  Tensor<T> m_deltas;
+  HostBackwardTile const& m_tile;
+  std::byte* m_scratch;
+  Vector *m_score, *m_gradient, *m_first_sum, *m_second_sum;
+  T *m_lse, *m_delta;
+  typename Operands::Right m_own_first = {}, m_own_second = {}, m_own_steps = {};
+  typename Operands::Both m_other_first = {}, m_other_second = {};
+  Sequence m_sequence = {};
+  int m_first_head    = 0;  // of those that read the sequence's keys
+
+ public:
+  HostBackwardEngine(BackwardArguments<ScalarType> const& arguments, Tensor<T> const& deltas,
+                     HostBackwardTile const& tile, std::byte* scratch)
+      : m_arguments(arguments), m_deltas(deltas), m_tile(tile), m_scratch(scratch) {
+    m_score      = reinterpret_cast<Vector*>(scratch + tile.score_offset);
+    m_gradient   = reinterpret_cast<Vector*>(scratch + tile.gradient_offset);
+    m_first_sum  = reinterpret_cast<Vector*>(scratch + tile.first_sum_offset);
+    m_second_sum = reinterpret_cast<Vector*>(scratch + tile.second_sum_offset);
+    m_lse        = reinterpret_cast<T*>(scratch + tile.lse_offset);
+    m_delta      = reinterpret_cast<T*>(scratch + tile.delta_offset);
+  }
+
+  /// Clears the sums of the queries' gradients, for the heads that read key-value head `kv_head`.
+  void begin_sequence(Sequence const& sequence, int kv_head) {
+    m_first_head = kv_head * m_arguments.readers();
+    for (int head = m_first_head; head < m_first_head + m_arguments.readers(); ++head)
+      std::fill_n(query_sums(head), sequence.q_len * query_sum_vectors(), Vector(T(0)));
+  }
+
+  /// Stores them.
+  void finish_sequence(Sequence const& sequence) const {
+    for (int head = m_first_head; head < m_first_head + m_arguments.readers(); ++head) {
+      Vector const* const sums = query_sums(head);
+      for (index_t i = 0; i < sequence.q_len; ++i)
+        store_row(sums + i * query_sum_vectors(), Vector(m_arguments.scale),
+                  MatrixRows<ScalarType>(m_arguments.dq, sequence.entry, head, sequence.q_begin + i, 1,
+                                         m_arguments.head_dim));
+    }
+  }
+
+  void begin(Sequence const& sequence, Tile const& tile) {
+    m_sequence = sequence;
+    load_own(tile);
+    clear(m_first_sum, m_arguments.head_dim, tile);
+    if constexpr (target != GradientOf::queries) clear(m_second_sum, m_arguments.value_dim, tile);
+    if constexpr (target == GradientOf::all)
+      m_own_steps = Operands::steps(first(own, tile), m_scratch + m_tile.step_offset);
+  }
+
+  void multiply(Tile const& tile) {
+    if constexpr (own == Side::keys) load_statistics(tile);
+    m_other_first =
+        Operands::both(first(other, tile), m_scratch + m_tile.other_first_rows, m_scratch + m_tile.other_first_columns);
+    m_other_second = Operands::both(second(other, tile), m_scratch + m_tile.other_second_rows,
+                                    m_scratch + m_tile.other_second_columns);
+    Operands::product(count(other, tile), vectors(tile), m_arguments.head_dim, m_other_first.rows, m_own_first,
+                      HostStore<T>{m_score, vectors(tile)});
+    Operands::product(count(other, tile), vectors(tile), m_arguments.value_dim, m_other_second.rows, m_own_second,
+                      HostStore<T>{m_gradient, vectors(tile)});
+  }
+
+  void draw(Tile const& tile, WeightDropout<T> const& dropout) const { draw_on_host(tile, dropout, kept(tile)); }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
+    for (int v = 0; v < vectors(tile); ++v) {
+      int const first = v * Vector::lanes;
+      f(HostGradientLanes<T, own>(
+          {m_score + v, m_gradient + v, vectors(tile), count(other, tile), begin_of(other, tile), m_arguments.scale},
+          begin_of(own, tile) + first, Kokkos::min(Vector::lanes, count(own, tile) - first),
+          {m_lse, m_delta, tile.query_begin}, kept(tile)));
+    }
+  }
+
+  void accumulate(Tile const& tile) const {
+    if constexpr (target != GradientOf::queries)
+      if (m_arguments.dv.data != nullptr)
+        add_product(m_arguments.value_dim, m_other_second.columns, m_score, m_second_sum, tile);
+    if (target == GradientOf::queries || m_arguments.dk.data != nullptr)
+      add_product(m_arguments.head_dim, m_other_first.columns, m_gradient, m_first_sum, tile);
+    if constexpr (target == GradientOf::all) {
+      int const sum_vectors = query_sum_vectors();
+      Operands::product(count(other, tile), sum_vectors, count(own, tile),
+                        Operands::weight_rows(m_gradient, count(other, tile), count(own, tile), vectors(tile),
+                                              m_scratch + m_tile.weight_row_offset),
+                        m_own_steps, HostAdd<T>{query_sums(tile.head) + tile.query_begin * sum_vectors, sum_vectors});
+    }
+  }
+
+  void finish(Tile const& tile) const {
+    if constexpr (target == GradientOf::queries) {
+      store(m_arguments.dq, tile, m_arguments.head_dim, m_arguments.scale, m_first_sum);
+    } else {
+      store(m_arguments.dk, tile, m_arguments.head_dim, m_arguments.scale, m_first_sum);
+      store(m_arguments.dv, tile, m_arguments.value_dim, T(1), m_second_sum);
+    }
+  }
+
+ protected:
+  static index_t begin_of(Side side, Tile const& tile) {
+    return side == Side::queries ? tile.query_begin : tile.key_begin;
+  }
+  static int count(Side side, Tile const& tile) {
+    return static_cast<int>((side == Side::queries ? tile.query_end : tile.key_end) - begin_of(side, tile));
+  }
+  static int vectors(Tile const& tile) { return (count(own, tile) + Vector::lanes - 1) / Vector::lanes; }
+
+  int head(Side side, Tile const& tile) const {
+    return side == Side::queries ? tile.head : m_arguments.kv_head(tile.head);
+  }
+  index_t array_row(Side side, Tile const& tile) const {
+    return begin_of(side, tile) + (side == Side::queries ? m_sequence.q_begin : m_sequence.k_begin);
+  }
+  /// The tile's rows of q or k.
+  Rows first(Side side, Tile const& tile) const {
+    return {side == Side::queries ? m_arguments.q : m_arguments.k,
+            m_sequence.entry,
+            head(side, tile),
+            array_row(side, tile),
+            count(side, tile),
+            m_arguments.head_dim};
+  }
+  /// The tile's rows of dO or v.
+  Rows second(Side side, Tile const& tile) const {
+    return {side == Side::queries ? m_arguments.d_out : m_arguments.v,
+            m_sequence.entry,
+            head(side, tile),
+            array_row(side, tile),
+            count(side, tile),
+            m_arguments.value_dim};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION KeptWeights kept(Tile const& tile) const {
+    return {reinterpret_cast<unsigned char*>(m_scratch + m_tile.kept_offset),
+            ((own == Side::keys ? m_tile.own : m_tile.other) + 3) / 4, tile.query_begin, tile.key_begin};
+  }
+
+  void load_own(Tile const& tile) {
+    m_own_first  = Operands::lanes(first(own, tile), vectors(tile), m_scratch);
+    m_own_second = Operands::lanes(second(own, tile), vectors(tile), m_scratch + m_tile.second_offset);
+    if constexpr (own == Side::queries) load_statistics(tile);
+  }
+
+  /// A query with nothing to attend gets weights of 0, and so do lanes without one.
+  void load_statistics(Tile const& tile) const {
+    constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
+    int const queries    = count(Side::queries, tile);
+    for (int n = 0; n < queries; ++n) {
+      index_t const i = array_row(Side::queries, tile) + n;
+      T const lse     = m_arguments.lse(m_sequence.entry, tile.head, i, 0);
+      m_lse[n]        = lse == -infinity ? infinity : lse;
+      m_delta[n]      = m_deltas(m_sequence.entry, tile.head, i, 0);
+    }
+    if constexpr (own == Side::queries)
+      for (int n = queries; n < vectors(tile) * Vector::lanes; ++n) {
+        m_lse[n]   = infinity;
+        m_delta[n] = 0;
+      }
+  }
+
+  void clear(Vector* sums, int dim, Tile const& tile) const {
+    for (int n = 0; n < dim * vectors(tile); ++n) sums[n] = Vector(T(0));
+  }
+
+  /// sums += (other side's rows)^T * factors
+  void add_product(int dim, typename Operands::Left const& columns, Vector const* factors, Vector* sums,
+                   Tile const& tile) const {
+    Operands::product(dim, vectors(tile), count(other, tile), columns,
+                      Operands::weights(factors, count(other, tile), vectors(tile), m_scratch + m_tile.weight_offset),
+                      HostAdd<T>{sums, vectors(tile)});
+  }
+
+  void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor, Vector const* sums) const {
+    if (tensor.data == nullptr) return;
+    MatrixRows<ScalarType> const to(tensor, m_sequence.entry, head(own, tile), array_row(own, tile), count(own, tile),
+                                    dim);
+    for (int v = 0; v < vectors(tile); ++v) store_lanes(sums + v, vectors(tile), Vector(factor), v * Vector::lanes, to);
+  }
+
+  /// Sums of the gradients of a head's queries, with head_dim in the lanes.
+  Vector* query_sums(int head) const {
+    return reinterpret_cast<Vector*>(reinterpret_cast<T*>(m_scratch + m_tile.query_sum_offset) +
+                                     (head - m_first_head) * m_tile.query_sum_stride);
+  }
+  int query_sum_vectors() const { return (m_arguments.head_dim + Vector::lanes - 1) / Vector::lanes; }
+};
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTGRADIENTLANES_HPP
+#define KOKKOSATTENTION_HOSTGRADIENTLANES_HPP
+
+#include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_HostVector.hpp>
+#include <KokkosAttention_PortableDropout.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// Rows of scores and of their gradients in the host engine: a row of the thread's own side in each lane.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// A vector of a tile, with a vector of each number that goes along: one for each row of the other side.
+template <class T>
+struct HostGradientTile {
+  HostVector<T>*scores, *gradients;
+  int stride;  // in vectors
+  int others;
+  index_t first_other;
+  T factor;  // that the scores have still to be multiplied by
+};
+
+/// LSE (+inf where there is nothing to attend) and rowsum(dO O) of the tile's queries.
+template <class T>
+struct HostStatistics {
+  T const *lse, *delta;
+  index_t query_begin;
+};
+
+/// The positions of the rows in the lanes of a vector.
+struct HostLaneRows {
+  index_t first;
+};
+
+template <class T, Side own>
+class HostGradientLanes {
+  using Vector = HostVector<T>;
+
+  HostGradientTile<T> m_tile;
+  mutable T m_factor;
+  index_t m_first;  // position of the first lane's row
+  int m_rows;       // how many lanes have one
+  HostStatistics<T> m_statistics;
+  KeptWeights m_kept;
+
+ public:
+  using value_type = T;
+
+  KOKKOS_FORCEINLINE_FUNCTION HostGradientLanes(HostGradientTile<T> const& tile, index_t first, int rows,
+                                                HostStatistics<T> const& statistics, KeptWeights const& kept)
+      : m_tile(tile), m_factor(tile.factor), m_first(first), m_rows(rows), m_statistics(statistics), m_kept(kept) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION T lse(index_t i) const { return m_statistics.lse[i - m_statistics.query_begin]; }
+  KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const { return m_statistics.delta[i - m_statistics.query_begin]; }
+  KOKKOS_FORCEINLINE_FUNCTION Vector lse(HostLaneRows i) const {
+    return Vector::load(m_statistics.lse + (i.first - m_statistics.query_begin));
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Vector delta(HostLaneRows i) const {
+    return Vector::load(m_statistics.delta + (i.first - m_statistics.query_begin));
+  }
+  KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {
+    if (m_factor != T(1)) multiply_by_factor();
+    for (int r = 0; r < m_tile.others; ++r) {
+      T* const score      = reinterpret_cast<T*>(m_tile.scores + r * m_tile.stride);
+      T* const gradient   = reinterpret_cast<T*>(m_tile.gradients + r * m_tile.stride);
+      index_t const other = m_tile.first_other + r;
+      if (m_rows == Vector::lanes) {
+        KOKKOSATTENTION_LANES
+        for (int l = 0; l < Vector::lanes; ++l) apply(f, m_first + l, other, score[l], gradient[l]);
+      } else {
+        for (int l = 0; l < m_rows; ++l) apply(f, m_first + l, other, score[l], gradient[l]);
+      }
+    }
+  }
+
+  /// The same, with vectors for the numbers that differ from lane to lane. Also for lanes without a row.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void update_lanes(F const& f) const {
+    for (int r = 0; r < m_tile.others; ++r) {
+      Vector score    = m_factor * m_tile.scores[r * m_tile.stride];
+      Vector gradient = m_tile.gradients[r * m_tile.stride];
+      apply(f, HostLaneRows{m_first}, m_tile.first_other + r, score, gradient);
+      m_tile.scores[r * m_tile.stride]    = score;
+      m_tile.gradients[r * m_tile.stride] = gradient;
+    }
+    m_factor = T(1);
+  }
+
+ private:
+  template <class F, class Own, class Number>
+  KOKKOS_FORCEINLINE_FUNCTION static void apply(F const& f, Own own_row, index_t other_row, Number& score,
+                                                Number& gradient) {
+    if constexpr (own == Side::queries)
+      f(own_row, other_row, score, gradient);
+    else
+      f(other_row, own_row, score, gradient);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_by_factor() const {
+    for (int r = 0; r < m_tile.others; ++r)
+      m_tile.scores[r * m_tile.stride] = m_factor * m_tile.scores[r * m_tile.stride];
+    m_factor = T(1);
+  }
+};
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif

@@ -1,0 +1,113 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTGRADIENTS_HPP
+#define KOKKOSATTENTION_HOSTGRADIENTS_HPP
+
+#include <KokkosAttention_HostBiasEngine.hpp>
+#include <KokkosAttention_HostKernels.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The work items of the host engine's backward pass, one thread each.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// delta = rowsum(dO O) of some rows of a head.
+template <Scalar ScalarType>
+void write_delta(HostBackwardCall<ScalarType> const& call, int entry, int head, index_t begin, index_t end) {
+  using T       = accumulation_t<ScalarType>;
+  using Vector  = HostVector<T>;
+  auto const& a = call.loop.arguments;
+  int const dim = a.value_dim;
+  for (index_t i = begin; i < end; ++i) {
+    MatrixRows<ScalarType const> const gradient(a.d_out, entry, head, i, 1, dim), out(a.out, entry, head, i, 1, dim);
+    bool const neighbours = gradient.column_stride == 1 && out.column_stride == 1;
+    Vector sums(T(0));
+    T lane[Vector::lanes];
+    int d = 0;
+    if (neighbours)
+      for (; d + Vector::lanes <= dim; d += Vector::lanes) sums += load(&gradient(0, d)) * load(&out(0, d));
+    sums.store(lane);
+    T sum = 0;
+    for (int l = 0; l < Vector::lanes; ++l) sum += lane[l];
+    for (; d < dim; ++d) sum += static_cast<T>(gradient(0, d)) * static_cast<T>(out(0, d));
+    call.delta(entry, head, i, 0) = sum;
+  }
+}
+
+/// Some rows of delta, for the kernels that each need all of it.
+template <Scalar ScalarType>
+void delta_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte*) {
+  auto const& a       = call.loop.arguments;
+  index_t const slots = host_delta_slots(a);
+  index_t const begin = n % slots * host_delta_rows;
+  write_delta(call, static_cast<int>(n / slots / a.q_heads), static_cast<int>(n / slots % a.q_heads), begin,
+              Kokkos::min(begin + host_delta_rows, a.q_len));
+}
+
+/// dQ of a tile of queries.
+template <Scalar ScalarType>
+void queries_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
+  WorkItem const item = work_item(call.loop.arguments, Side::queries, call.tile.own, n);
+  if (item.begin >= item.end) return;
+  [[maybe_unused]] HostTileRegisters const registers;
+  HostBackwardEngine<ScalarType, GradientOf::queries> engine(call.loop.arguments, call.delta, call.tile, scratch);
+  backward_query_tile(engine, call.loop.scores, call.loop.mask, call.loop.dropout, item.sequence,
+                      Tile{item.sequence.batch, item.head, item.begin, item.end, 0, 0}, call.tile.other);
+}
+
+template <Scalar ScalarType, GradientOf target>
+void key_tile(HostBackwardEngine<ScalarType, target>& engine, HostBackwardCall<ScalarType> const& call,
+              Sequence const& sequence, int kv_head, index_t begin, index_t end) {
+  backward_key_tile(engine, call.loop.scores, call.loop.mask, call.loop.dropout, sequence,
+                    Tile{sequence.batch, kv_head * call.loop.arguments.group(), 0, 0, begin, end},
+                    call.loop.arguments.readers(), call.tile.other);
+}
+
+/// dK and dV of a tile of keys.
+template <Scalar ScalarType>
+void keys_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
+  WorkItem const item = work_item(call.loop.arguments, Side::keys, call.tile.own, n);
+  if (item.begin >= item.end) return;
+  [[maybe_unused]] HostTileRegisters const registers;
+  HostBackwardEngine<ScalarType, GradientOf::keys_and_values> engine(call.loop.arguments, call.delta, call.tile,
+                                                                     scratch);
+  key_tile(engine, call, item.sequence, item.head, item.begin, item.end);
+}
+
+/// All gradients of a sequence, of a key-value head and the query heads that read it: five products instead of seven,
+/// with the same sums in the same order.
+template <Scalar ScalarType>
+void all_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
+  auto const& a        = call.loop.arguments;
+  int const kv_head    = static_cast<int>(n % a.kv_heads);
+  index_t const number = n / a.kv_heads;
+  // Before and after packed sequences lies what has nothing to attend, or nobody who attends it.
+  auto const sequence_of = [&](Side side) {
+    return a.packed() ? a.packed_sequence(number - 1, side) : a.batch_entry(static_cast<int>(number));
+  };
+  Sequence const of_queries = sequence_of(Side::queries), of_keys = sequence_of(Side::keys);
+  for (int head = kv_head * a.readers(); head < (kv_head + 1) * a.readers(); ++head)
+    write_delta(call, of_queries.entry, head, of_queries.q_begin, of_queries.q_begin + of_queries.q_len);
+
+  [[maybe_unused]] HostTileRegisters const registers;
+  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch);
+  engine.begin_sequence(of_queries, kv_head);
+  for (index_t begin = 0; begin < of_keys.k_len; begin += call.tile.own)
+    key_tile(engine, call, of_keys, kv_head, begin, Kokkos::min(begin + call.tile.own, of_keys.k_len));
+  engine.finish_sequence(of_queries);
+}
+
+/// A part of dBias.
+template <Scalar ScalarType>
+void bias_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
+  [[maybe_unused]] HostTileRegisters const registers;
+  HostBiasEngine<ScalarType> engine(call.loop.arguments, call.delta, call.tile, scratch);
+  call.loop(engine, n);
+}
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif

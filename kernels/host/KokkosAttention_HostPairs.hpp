@@ -1,0 +1,206 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTPAIRS_HPP
+#define KOKKOSATTENTION_HOSTPAIRS_HPP
+
+#include <KokkosAttention_HostVariant.hpp>
+
+#if defined(KOKKOSATTENTION_HOST_BF16)
+
+#include <KokkosAttention_HostConversion.hpp>
+#include <KokkosAttention_HostPairProduct.hpp>
+#include <KokkosAttention_HostTranspose.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstddef>
+
+/// \file
+/// Factors of products as pairs of bfloat16, two neighbouring steps each, as the processor's instructions for them take
+/// them. Steps are padded with zeros to what a tile register holds.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// The same members as HostNumbers.
+class HostPairs {
+ public:
+  using T      = float;
+  using Vector = HostVector<float>;
+  using Left   = HostLeft<HostPair>;
+  using Right  = HostRight<Bits32>;
+  using Source = MatrixRows<bhalf_t const>;
+
+  static constexpr bool pairs = true;
+
+  struct Both {
+    Left rows, columns;
+  };
+
+  static Left rows(Source const& source, std::byte* to) {
+    auto* const vectors = reinterpret_cast<Bits32*>(to);
+    int const chunks    = step_chunks(source.columns);
+    for (int i = 0; i < source.rows; ++i)
+      for (int c = 0; c < chunks; ++c) vectors[i * chunks + c] = neighbours(source, i, c * chunk_steps);
+    return left(to, chunks);
+  }
+
+  static Left columns(Source const& source, std::byte* to) {
+    auto* const vectors = reinterpret_cast<Bits32*>(to);
+    int const chunks    = step_chunks(source.rows);
+    for (int c = 0; c < chunks; ++c)
+      for (int d = 0; d < source.columns; d += width) {
+        Bits32 block[width];
+        for (int n = 0; n < width; ++n) block[n] = interleaved_rows(source, c * chunk_steps + 2 * n, d);
+        transpose(block);
+        for (int n = 0; n < width; ++n)
+          if (d + n < source.columns) vectors[(d + n) * chunks + c] = block[n];
+      }
+    return left(to, chunks);
+  }
+
+  static Both both(Source const& source, std::byte* rows_to, std::byte* columns_to) {
+    return {rows(source, rows_to), columns(source, columns_to)};
+  }
+
+  static Right lanes(Source const& source, int vectors, std::byte* to) {
+    auto* const pairs = reinterpret_cast<Bits32*>(to);
+    int const chunks  = step_chunks(source.columns);
+    for (int v = 0; v < vectors; ++v)
+      for (int c = 0; c < chunks; ++c) {
+        Bits32 block[width];
+        for (int n = 0; n < width; ++n) block[n] = neighbours(source, v * width + n, c * chunk_steps);
+        transpose(block);
+        for (int n = 0; n < width; ++n) pairs[(c * width + n) * vectors + v] = block[n];
+      }
+    return {pairs, vectors};
+  }
+
+  static Right steps(Source const& source, std::byte* to) {
+    auto* const pairs = reinterpret_cast<Bits32*>(to);
+    int const vectors = (source.columns + width - 1) / width;
+    int const rows    = step_chunks(source.rows) * width;
+    for (int r = 0; r < rows; ++r)
+      for (int v = 0; v < vectors; ++v) pairs[r * vectors + v] = interleaved_rows(source, 2 * r, v * width);
+    return {pairs, vectors};
+  }
+
+  struct WeightWriter {
+    Vector* scores;
+    Bits32* pairs;
+    int vectors;
+    bool in_place;
+
+    KOKKOS_FORCEINLINE_FUNCTION void set(int j, int v, Vector first, Vector second) const {
+      if (in_place) {
+        scores[j * vectors + v]       = first;
+        scores[(j + 1) * vectors + v] = second;
+      } else {
+        pairs[j / 2 * vectors + v] = pairs_of_lanes(first, second);
+      }
+    }
+    KOKKOS_FORCEINLINE_FUNCTION void set_last(int j, int v, Vector last) const {
+      if (in_place)
+        scores[j * vectors + v] = last;
+      else
+        pairs[j / 2 * vectors + v] = pairs_of_lanes(last, Vector(0.f));
+    }
+  };
+  static WeightWriter weight_writer(Vector* scores, int vectors, bool in_place, std::byte* to) {
+    return {scores, reinterpret_cast<Bits32*>(to), vectors, in_place};
+  }
+  static Right written_weights(int steps, int vectors, Vector*, std::byte* to) {
+    auto* const pairs = reinterpret_cast<Bits32*>(to);
+    for (int n = (steps + 1) / 2 * vectors; n < step_chunks(steps) * width * vectors; ++n) pairs[n] = Bits32{};
+    return {pairs, vectors};
+  }
+
+  static Right weights(Vector const* scores, int steps, int vectors, std::byte* to) {
+    auto* const pairs = reinterpret_cast<Bits32*>(to);
+    Vector const zero(0.f);
+    int r = 0;
+    for (; 2 * r + 1 < steps; ++r)
+      for (int v = 0; v < vectors; ++v)
+        pairs[r * vectors + v] = pairs_of_lanes(scores[2 * r * vectors + v], scores[(2 * r + 1) * vectors + v]);
+    if (2 * r < steps) {
+      for (int v = 0; v < vectors; ++v) pairs[r * vectors + v] = pairs_of_lanes(scores[2 * r * vectors + v], zero);
+      ++r;
+    }
+    for (int n = r * vectors; n < step_chunks(steps) * width * vectors; ++n) pairs[n] = Bits32{};
+    return {pairs, vectors};
+  }
+
+  static Left weight_rows(Vector const* scores, int rows, int columns, int vectors, std::byte* to) {
+    auto* const pairs = reinterpret_cast<Bits32*>(to);
+    int const chunks  = step_chunks(columns);
+    for (int i = 0; i < rows; ++i)
+      for (int c = 0; c < chunks; ++c) {
+        // Lanes beyond the columns hold anything, and would be multiplied by zeros.
+        auto const part = [&](int v) {
+          return v < vectors ? first_lanes(scores[i * vectors + v], columns - v * width) : Vector(0.f);
+        };
+        pairs[i * chunks + c] = pairs_of_neighbours(part(2 * c), part(2 * c + 1));
+      }
+    return left(to, chunks);
+  }
+
+  /// exp(factor * score - shift) as 2^x, within 2^-22 and the rounding of x: a pair's numbers have 8 bits, but the sum
+  /// of weights 24. The polynomial is the one of least relative error on [-1/2, 1/2] (Lawson's algorithm).
+  KOKKOS_FORCEINLINE_FUNCTION static Vector exponential(float factor, Vector score, Vector shift) {
+    constexpr float log2_e         = 1.44269504f;
+    constexpr float coefficient[6] = {0x1.5c08e6p-10f, 0x1.3d0c54p-7f, 0x1.c6b6e4p-5f,
+                                      0x1.ebf918p-3f,  0x1.62e428p-1f, 0x1.000002p0f};
+    auto const x                   = (factor * log2_e) * score.numbers() - log2_e * shift.numbers();
+    auto const n = Vector::rounded(x), r = x - n;
+    auto p = coefficient[0] + VectorTypes<float>::Numbers{};
+    KOKKOSATTENTION_UNROLL
+    for (int i = 1; i < 6; ++i) p = p * r + coefficient[i];
+    return Vector::scaled(p, n);
+  }
+
+  template <class Target>
+  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target) {
+    multiply(rows, vectors, (steps + 1) / 2, left, right, target);
+  }
+
+ private:
+  static constexpr int width       = Vector::lanes;
+  static constexpr int chunk_steps = 2 * width;  // of a vector of pairs
+
+  static int step_chunks(int steps) { return (steps + chunk_steps - 1) / chunk_steps; }
+
+  static Left left(std::byte const* data, int chunks) {
+    return {reinterpret_cast<HostPair const*>(data), chunks * width, 1};
+  }
+
+  /// Numbers [d, d + count) of row i, 0 where there are none.
+  template <class Bits>
+  KOKKOS_FORCEINLINE_FUNCTION static Bits numbers(Source const& source, int i, int d) {
+    constexpr int count = sizeof(Bits) / sizeof(std::uint16_t);
+    Bits bits           = {};
+    if (i >= source.rows) return bits;
+    if (source.column_stride == 1 && d + count <= source.columns) {
+      std::memcpy(&bits, &source(i, d), sizeof(bits));
+    } else {
+      std::uint16_t some[count] = {};
+      for (int n = 0; n < count && d + n < source.columns; ++n)
+        std::memcpy(some + n, &source(i, d + n), sizeof(some[n]));
+      std::memcpy(&bits, some, sizeof(bits));
+    }
+    return bits;
+  }
+
+  /// Pairs of neighbours in row i.
+  KOKKOS_FORCEINLINE_FUNCTION static Bits32 neighbours(Source const& source, int i, int d) {
+    return numbers<Bits32>(source, i, d);
+  }
+  /// Pairs of a number of row i and the one below it.
+  KOKKOS_FORCEINLINE_FUNCTION static Bits32 interleaved_rows(Source const& source, int i, int d) {
+    return pairs_of_rows(numbers<Bits16>(source, i, d), numbers<Bits16>(source, i + 1, d));
+  }
+};
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif
+#endif
