@@ -9,6 +9,13 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_CXX_COMPILER_ID STREQ
                "host_avx2|has_avx2|KOKKOSATTENTION_HOST_TARGET_V3")
 endif()
 
+# Optimised whatever the configuration: functions that are not inlined could be shared with code for other processors.
+# Sums have the same bits in every function only if all are fused multiply-adds: GCC would leave some 256-bit ones out.
+# (GCC 12 warns of its own intrinsics.)
+set(KokkosAttention_HOST_VARIANT_OPTIONS -march=x86-64 -O3 -ffp-contract=fast --param=avoid-fma-max-bits=0
+                                         -fopenmp-simd -Wno-psabi
+                                         -Wno-maybe-uninitialized -Wno-uninitialized)
+
 set(variant_list "")
 set(KokkosAttention_HOST_VARIANTS "")
 foreach(variant IN LISTS variants)
@@ -24,10 +31,7 @@ foreach(variant IN LISTS variants)
   target_compile_features(KokkosAttention_${name} PRIVATE cxx_std_20)
   target_include_directories(KokkosAttention_${name}
                              PRIVATE $<TARGET_PROPERTY:KokkosAttention,INTERFACE_INCLUDE_DIRECTORIES>)
-  # Optimised whatever the configuration: functions that are not inlined could be shared with code for other processors.
-  # (GCC 12 warns of its own intrinsics.)
-  target_compile_options(KokkosAttention_${name} PRIVATE -march=x86-64 -O3 -ffp-contract=fast -fopenmp-simd -Wno-psabi
-                                                         -Wno-maybe-uninitialized)
+  target_compile_options(KokkosAttention_${name} PRIVATE ${KokkosAttention_HOST_VARIANT_OPTIONS})
   target_compile_definitions(KokkosAttention_${name} PRIVATE KOKKOSATTENTION_HOST_VARIANT=${name}
                                                               KOKKOSATTENTION_HOST_BASE=host_avx512 ${target})
   set_target_properties(KokkosAttention_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)

@@ -57,10 +57,9 @@ Errors errors(HostTensor<Found> const& found, HostTensor<W> const& expected) {
 /// Requires the errors of `ours` to be at most those of `unfused`. Both are noise of the same kind, drawn once: the
 /// mean, which is steady where there are many elements, may exceed by a twentieth, the largest one by a factor of 2. A
 /// row may have 4 times the unfused one's error, or what rounding its scores alone explains. Where the unfused sum
-/// happens to be exact, ours may still be rounded. \param sensitivity by how many units of rounding of the accumulation
-/// type each row may be off, see Result
+/// happens to be exact, ours may still be rounded, and so may its weights, which an unfused computation stores.
 template <class T, class W>
-void require_accurate(Errors const& ours, Errors const& unfused, HostTensor<W> const& sensitivity) {
+void require_accurate(Errors const& ours, Errors const& unfused, Result<W> const& expected) {
   double value = 0;
   for (double v : ours.row_value) value = std::max(value, v);
   double const rounding = epsilon<T>() * value;
@@ -71,8 +70,9 @@ void require_accurate(Errors const& ours, Errors const& unfused, HostTensor<W> c
   REQUIRE(ours.mean <= (1.05 + steadiness) * unfused.mean + rounding / 4);
   for (std::size_t r = 0; r < ours.row.size(); ++r) {
     INFO("row " << r);
-    double const scores = epsilon<KA::accumulation_t<T>>() * static_cast<double>(sensitivity.data()[r]);
-    REQUIRE(ours.row[r] <= std::max(4 * unfused.row[r], scores) + 2 * epsilon<T>() * ours.row_value[r]);
+    double const scores = epsilon<KA::accumulation_t<T>>() * static_cast<double>(expected.sensitivity.data()[r]);
+    double const terms  = static_cast<double>(expected.magnitude.data()[r]);
+    REQUIRE(ours.row[r] <= std::max(4 * unfused.row[r], scores) + 2 * epsilon<T>() * terms);
   }
 }
 

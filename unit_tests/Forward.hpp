@@ -140,7 +140,7 @@ void check_forward(Problem<T> const& problem) {
   auto const expected = reference(problem);
   auto const rival    = unfused(problem);
   auto const found    = run_forward<Layout>(problem);
-  require_accurate<T>(errors(found.out, expected.out), errors(rival.out, expected.out), expected.sensitivity);
+  require_accurate<T>(errors(found.out, expected.out), errors(rival.out, expected.out), expected);
   require_lse<T>(found.lse, expected, rival.lse);
 }
 

@@ -20,7 +20,7 @@ void check(Problem<T> const& problem, Modify const& modify, Functors const&... f
   auto const expected = attention<wide_t<T>>(problem, Exact{}, modify);
   auto const rival    = attention<KA::accumulation_t<T>>(problem, Stored<T>{}, modify);
   auto const found    = run_forward(problem, functors...);
-  require_accurate<T>(errors(found.out, expected.out), errors(rival.out, expected.out), expected.sensitivity);
+  require_accurate<T>(errors(found.out, expected.out), errors(rival.out, expected.out), expected);
 }
 
 template <class T>

@@ -17,7 +17,7 @@ template <class T, class Found>
 void require_matches(Problem<T> const& problem, Found const& found) {
   auto const expected = reference(problem);
   auto const rival    = unfused(problem);
-  require_accurate<T>(errors(to_host(found), expected.out), errors(rival.out, expected.out), expected.sensitivity);
+  require_accurate<T>(errors(to_host(found), expected.out), errors(rival.out, expected.out), expected);
 }
 
 template <class T>

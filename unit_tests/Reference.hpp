@@ -72,6 +72,8 @@ struct Result {
   HostTensor<W> lse_sensitivity;  // (B, H, L, 1)
   /// The same of an output: times the largest |v|.
   HostTensor<W> sensitivity;  // (B, H, L, 1)
+  /// The largest sum of |weight v| in a row of the output: what roundings of the weights are relative to.
+  HostTensor<W> magnitude;  // (B, H, L, 1)
 };
 
 /// No rounding beyond that of the type computed in.
@@ -100,7 +102,8 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
   Result<W> result{HostTensor<W>("out", p.batch(), p.heads(), p.q_len(), p.value_dim()),
                    HostTensor<W>("lse", p.batch(), p.heads(), p.q_len(), 1),
                    HostTensor<W>("sensitivity", p.batch(), p.heads(), p.q_len(), 1),
-                   HostTensor<W>("sensitivity", p.batch(), p.heads(), p.q_len(), 1)};
+                   HostTensor<W>("sensitivity", p.batch(), p.heads(), p.q_len(), 1),
+                   HostTensor<W>("magnitude", p.batch(), p.heads(), p.q_len(), 1)};
   std::vector<W> score(p.k_len());
   W const infinity = std::numeric_limits<W>::infinity();
   for_each_index(p.batch(), p.heads(), p.q_len(), 1, [&](auto b, auto h, auto i, auto) {
@@ -129,14 +132,16 @@ Result<W> attention(Problem<T> const& p, Store const& store, Modify const& modif
     for (W& s : score) s = sum == W(0) ? W(0) : s / sum;
     for (KA::index_t j = 0; j < p.k_len(); ++j) score[j] = store(p.dropped(score[j], b, h, i, j));
     for (int d = 0; d < p.value_dim(); ++d) {
-      W value = 0;
+      W value = 0, terms = 0;
       for (KA::index_t j = 0; j < p.k_len(); ++j)
         if (score[j] != W(0)) {
           W const v = static_cast<W>(p.v(b, p.kv_head(h), j, d));
           value += score[j] * v;
+          terms += std::abs(score[j] * v);
           largest_value = std::max(largest_value, std::abs(v));
         }
-      result.out(b, h, i, d) = store(value);
+      result.out(b, h, i, d)       = store(value);
+      result.magnitude(b, h, i, 0) = std::max(result.magnitude(b, h, i, 0), terms);
     }
     result.lse_sensitivity(b, h, i, 0) = largest_terms;
     result.sensitivity(b, h, i, 0)     = largest_terms * largest_value;

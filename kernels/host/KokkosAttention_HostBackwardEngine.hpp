@@ -7,6 +7,7 @@
 #include <KokkosAttention_BackwardLoop.hpp>
 #include <KokkosAttention_HostGradientLanes.hpp>
 #include <KokkosAttention_HostOperands.hpp>
+#include <KokkosAttention_HostPrefetch.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -37,6 +38,7 @@ class HostBackwardEngine {
   Tensor<T> m_deltas;
   HostBackwardTile const& m_tile;
   std::byte* m_scratch;
+  mutable HostPrefetch m_prefetch;
   Vector *m_score, *m_gradient, *m_first_sum, *m_second_sum;
   T *m_lse, *m_delta;
   typename Operands::Right m_own_first = {}, m_own_second = {}, m_own_steps = {};
@@ -46,8 +48,8 @@ class HostBackwardEngine {
 
  public:
   HostBackwardEngine(BackwardArguments<ScalarType> const& arguments, Tensor<T> const& deltas,
-                     HostBackwardTile const& tile, std::byte* scratch)
-      : m_arguments(arguments), m_deltas(deltas), m_tile(tile), m_scratch(scratch) {
+                     HostBackwardTile const& tile, std::byte* scratch, HostPrefetch const& prefetch = {})
+      : m_arguments(arguments), m_deltas(deltas), m_tile(tile), m_scratch(scratch), m_prefetch(prefetch) {
     m_score      = reinterpret_cast<Vector*>(scratch + tile.score_offset);
     m_gradient   = reinterpret_cast<Vector*>(scratch + tile.gradient_offset);
     m_first_sum  = reinterpret_cast<Vector*>(scratch + tile.first_sum_offset);
@@ -83,43 +85,49 @@ class HostBackwardEngine {
       m_own_steps = Operands::steps(first(own, tile), m_scratch + m_tile.step_offset);
   }
 
+  /// Brings the other side's rows in; products are put off until for_each_row.
   void multiply(Tile const& tile) {
     if constexpr (own == Side::keys) load_statistics(tile);
     m_other_first =
         Operands::both(first(other, tile), m_scratch + m_tile.other_first_rows, m_scratch + m_tile.other_first_columns);
     m_other_second = Operands::both(second(other, tile), m_scratch + m_tile.other_second_rows,
                                     m_scratch + m_tile.other_second_columns);
-    Operands::product(count(other, tile), vectors(tile), m_arguments.head_dim, m_other_first.rows, m_own_first,
-                      HostStore<T>{m_score, vectors(tile)});
-    Operands::product(count(other, tile), vectors(tile), m_arguments.value_dim, m_other_second.rows, m_own_second,
-                      HostStore<T>{m_gradient, vectors(tile)});
   }
 
   void draw(Tile const& tile, WeightDropout<T> const& dropout) const { draw_on_host(tile, dropout, kept(tile)); }
 
+  /// Computes the products for a group of vectors at a time, as for the output.
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
-    for (int v = 0; v < vectors(tile); ++v) {
-      int const first = v * Vector::lanes;
-      f(HostGradientLanes<T, own>(
-          {m_score + v, m_gradient + v, vectors(tile), count(other, tile), begin_of(other, tile), m_arguments.scale},
-          begin_of(own, tile) + first, Kokkos::min(Vector::lanes, count(own, tile) - first),
-          {m_lse, m_delta, tile.query_begin}, kept(tile)));
+    for (int first = 0; first < vectors(tile); first += m_tile.group) {
+      int const group = Kokkos::min(m_tile.group, vectors(tile) - first);
+      Operands::product(count(other, tile), group, m_arguments.head_dim, m_other_first.rows,
+                        m_own_first.from_vector(first), HostStore<T>{m_score, group});
+      Operands::product(count(other, tile), group, m_arguments.value_dim, m_other_second.rows,
+                        m_own_second.from_vector(first), HostStore<T>{m_gradient, group});
+      for (int v = 0; v < group; ++v) {
+        int const row = (first + v) * Vector::lanes;
+        m_prefetch.step();
+        f(HostGradientLanes<T, own>(
+            {m_score + v, m_gradient + v, group, count(other, tile), begin_of(other, tile), m_arguments.scale},
+            begin_of(own, tile) + row, Kokkos::min(Vector::lanes, count(own, tile) - row),
+            {m_lse, m_delta, tile.query_begin}, kept(tile)));
+      }
+      if constexpr (target == GradientOf::bias)
+        add_gradients(tile, first, group);
+      else
+        accumulate(tile, first, group);
     }
   }
 
+  /// Done by for_each_row, but for the gradients of queries where all are computed: sums over all of the tile's keys.
   void accumulate(Tile const& tile) const {
-    if constexpr (target != GradientOf::queries)
-      if (m_arguments.dv.data != nullptr)
-        add_product(m_arguments.value_dim, m_other_second.columns, m_score, m_second_sum, tile);
-    if (target == GradientOf::queries || m_arguments.dk.data != nullptr)
-      add_product(m_arguments.head_dim, m_other_first.columns, m_gradient, m_first_sum, tile);
     if constexpr (target == GradientOf::all) {
       int const sum_vectors = query_sum_vectors();
-      Operands::product(count(other, tile), sum_vectors, count(own, tile),
-                        Operands::weight_rows(m_gradient, count(other, tile), count(own, tile), vectors(tile),
-                                              m_scratch + m_tile.weight_row_offset),
-                        m_own_steps, HostAdd<T>{query_sums(tile.head) + tile.query_begin * sum_vectors, sum_vectors});
+      Operands::product(
+          count(other, tile), sum_vectors, count(own, tile),
+          Operands::weight_rows(m_gradient, m_tile.group, vectors(tile), m_scratch + m_tile.weight_row_offset),
+          m_own_steps, HostAdd<T>{query_sums(tile.head) + tile.query_begin * sum_vectors, sum_vectors});
     }
   }
 
@@ -197,12 +205,29 @@ class HostBackwardEngine {
     for (int n = 0; n < dim * vectors(tile); ++n) sums[n] = Vector(T(0));
   }
 
+  void accumulate(Tile const& tile, int first, int group) const {
+    if constexpr (target != GradientOf::queries)
+      if (m_arguments.dv.data != nullptr)
+        add_product(m_arguments.value_dim, m_other_second.columns, m_score, m_second_sum, tile, first, group);
+    if (target == GradientOf::queries || m_arguments.dk.data != nullptr)
+      add_product(m_arguments.head_dim, m_other_first.columns, m_gradient, m_first_sum, tile, first, group);
+    if constexpr (target == GradientOf::all)
+      Operands::set_weight_rows(m_gradient, count(other, tile), count(own, tile), first, group, vectors(tile),
+                                m_scratch + m_tile.weight_row_offset);
+  }
+
   /// sums += (other side's rows)^T * factors
   void add_product(int dim, typename Operands::Left const& columns, Vector const* factors, Vector* sums,
-                   Tile const& tile) const {
-    Operands::product(dim, vectors(tile), count(other, tile), columns,
-                      Operands::weights(factors, count(other, tile), vectors(tile), m_scratch + m_tile.weight_offset),
-                      HostAdd<T>{sums, vectors(tile)});
+                   Tile const& tile, int first, int group) const {
+    Operands::product(dim, group, count(other, tile), columns,
+                      Operands::weights(factors, count(other, tile), group, m_scratch + m_tile.weight_offset),
+                      HostAdd<T>{sums + first, vectors(tile)});
+  }
+
+  /// The bias' own sums: of gradients, other side by own.
+  void add_gradients(Tile const& tile, int first, int group) const {
+    for (int r = 0; r < count(other, tile); ++r)
+      for (int v = 0; v < group; ++v) m_first_sum[r * m_tile.vectors + first + v] += m_gradient[r * group + v];
   }
 
   void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor, Vector const* sums) const {

@@ -29,11 +29,8 @@ class HostBiasEngine : public HostBackwardEngine<ScalarType, GradientOf::bias> {
     this->load_own(tile);
   }
 
-  void accumulate(Tile const& tile) const {
-    for (int r = 0; r < this->count(Side::keys, tile); ++r)
-      for (int v = 0; v < this->vectors(tile); ++v)
-        this->m_first_sum[r * this->m_tile.vectors + v] += this->m_gradient[r * this->vectors(tile) + v];
-  }
+  /// Done by for_each_row.
+  void accumulate(Tile const&) const {}
 
   template <class Store>
   void for_each_sum(int rows, int columns, Store const& store) const {

@@ -7,6 +7,7 @@
 #include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_HostLanes.hpp>
 #include <KokkosAttention_HostOperands.hpp>
+#include <KokkosAttention_HostPrefetch.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -14,8 +15,9 @@
 #include <cstddef>
 
 /// \file
-/// The tile operations of the host engine: one thread a work item, queries in the lanes of vectors. Scores are
-/// K Q^T, a row of vectors of queries for each key, and the output is accumulated as V^T P^T.
+/// The tile operations of the host engine: one thread a work item, queries in the lanes of vectors. Scores are K Q^T, a
+/// row of vectors of queries for each key, and the output is accumulated as V^T P^T. Both products are computed for a
+/// group of vectors at a time, with the softmax between them, so that scores stay in the first-level cache.
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
@@ -32,17 +34,20 @@ class HostEngine {
   Tensor<T> m_lse;
   HostTile const& m_tile;
   std::byte* m_scratch;
+  mutable HostPrefetch m_prefetch;
   Vector *m_score, *m_output;
   HostStates<T> m_states;
   typename Operands::Right m_query = {};
   typename Operands::Left m_key = {}, m_value = {};
   Sequence m_sequence = {};
   bool m_drops        = false;  // some weights, after the softmax
+  bool m_streams      = false;  // reads each key for a few queries only
 
  public:
+  /// \param next what the thread reads after this
   HostEngine(AttentionArguments<ScalarType> const& arguments, Tensor<Stored> const& out, Tensor<T> const& lse,
-             HostTile const& tile, std::byte* scratch)
-      : m_arguments(arguments), m_out(out), m_lse(lse), m_tile(tile), m_scratch(scratch) {
+             HostTile const& tile, std::byte* scratch, HostPrefetch const& next = {})
+      : m_arguments(arguments), m_out(out), m_lse(lse), m_tile(tile), m_scratch(scratch), m_prefetch(next) {
     m_score          = reinterpret_cast<Vector*>(scratch + tile.score_offset);
     m_output         = reinterpret_cast<Vector*>(scratch + tile.output_offset);
     m_states.maximum = reinterpret_cast<Vector*>(scratch + tile.state_offset);
@@ -52,9 +57,11 @@ class HostEngine {
 
   void begin(Sequence const& sequence, Tile const& tile) {
     m_sequence = sequence;
-    m_query    = Operands::lanes(Rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
-                                      queries(tile), m_arguments.head_dim),
-                                 vectors(tile), m_scratch);
+    m_streams  = host_splits_keys(sequence.q_len, sequence.k_len);
+    m_prefetch.divide(static_cast<int>((sequence.k_len + m_tile.keys - 1) / m_tile.keys) * prefetch_steps(tile));
+    m_query = Operands::lanes(Rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
+                                   queries(tile), m_arguments.head_dim),
+                              vectors(tile), m_scratch);
     for (int v = 0; v < vectors(tile); ++v) {
       m_states.maximum[v] = Vector(-Kokkos::Experimental::infinity_v<T>);
       m_states.sum[v]     = Vector(T(0));
@@ -64,6 +71,7 @@ class HostEngine {
 
   void load_keys(Tile const& tile) {
     m_key = Operands::rows(rows_of(m_arguments.k, tile, m_arguments.head_dim), m_scratch + m_tile.key_offset);
+    if (m_streams) prefetch_after(tile);
   }
 
   void load_values(Tile const& tile) {
@@ -75,36 +83,30 @@ class HostEngine {
     draw_on_host(tile, dropout, kept(tile));
   }
 
-  void multiply_query_key(Tile const& tile) const {
-    Operands::product(keys(tile), vectors(tile), m_arguments.head_dim, m_key, m_query,
-                      HostStore<T>{m_score, vectors(tile)});
-  }
+  /// Put off until for_each_row.
+  void multiply_query_key(Tile const&) const {}
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
-    for (int v = 0; v < vectors(tile); ++v) {
-      int const first = v * Vector::lanes;
-      f(HostLanes<T, Operands>(
-          m_score, vectors(tile), keys(tile), v, Kokkos::min(Vector::lanes, queries(tile) - first),
-          tile.query_begin + first, tile.key_begin, m_arguments.scale,
-          Operands::weight_writer(m_score, vectors(tile), m_drops, m_scratch + m_tile.weight_offset), m_states,
-          kept(tile)));
+    for (int first = 0; first < vectors(tile); first += m_tile.group) {
+      int const group = Kokkos::min(m_tile.group, vectors(tile) - first);
+      multiply(keys(tile), group, m_arguments.head_dim, m_key, m_query.from_vector(first),
+               HostStore<T>{m_score, group});
+      HostStates<T> const states{m_states.maximum + first, m_states.sum + first, m_states.rescale + first};
+      auto const weights = Operands::weight_writer(m_score, group, m_drops, m_scratch + m_tile.weight_offset);
+      for (int v = 0; v < group; ++v) {
+        int const query = (first + v) * Vector::lanes;
+        m_prefetch.step();
+        f(HostLanes<T, Operands>(m_score, group, keys(tile), v, Kokkos::min(Vector::lanes, queries(tile) - query),
+                                 tile.query_begin + query, tile.key_begin, m_arguments.scale, weights, states,
+                                 kept(tile)));
+      }
+      accumulate(tile, first, group);
     }
   }
 
-  void accumulate_output(Tile const& tile) const {
-    int const stride = vectors(tile);
-    for (int v = 0; v < stride; ++v) {
-      Vector const rescale = m_states.rescale[v];
-      if (all_are_one(rescale)) continue;
-      for (int d = 0; d < m_arguments.value_dim; ++d) m_output[d * stride + v] *= rescale;
-    }
-    std::byte* const packed = m_scratch + m_tile.weight_offset;
-    Operands::product(m_arguments.value_dim, stride, keys(tile), m_value,
-                      m_drops ? Operands::weights(m_score, keys(tile), stride, packed)
-                              : Operands::written_weights(keys(tile), stride, m_score, packed),
-                      HostAdd<T>{m_output, stride});
-  }
+  /// Done by for_each_row.
+  void accumulate_output(Tile const&) const {}
 
   void finish(Tile const& tile) const {
     MatrixRows<Stored> const to(m_out, m_sequence.entry, tile.head, m_sequence.q_begin + tile.query_begin,
@@ -132,6 +134,50 @@ class HostEngine {
     return {tensor, m_sequence.entry, m_arguments.kv_head(tile.head), m_sequence.k_begin + tile.key_begin, keys(tile),
             dim};
   }
+
+  void accumulate(Tile const& tile, int first, int group) const {
+    int const stride = vectors(tile);
+    for (int v = first; v < first + group; ++v) {
+      Vector const rescale = m_states.rescale[v];
+      if (all_are_one(rescale)) continue;
+      for (int d = 0; d < m_arguments.value_dim; ++d) m_output[d * stride + v] *= rescale;
+    }
+    std::byte* const packed = m_scratch + m_tile.weight_offset;
+    multiply(m_arguments.value_dim, group, keys(tile), m_value,
+             m_drops ? Operands::weights(m_score, keys(tile), group, packed)
+                     : Operands::written_weights(keys(tile), group, m_score, packed),
+             HostAdd<T>{m_output + first, stride});
+  }
+
+  /// A product, with steps of the prefetch as it goes.
+  template <class Target>
+  void multiply(int rows, int group, int steps, typename Operands::Left const& left,
+                typename Operands::Right const& right, Target const& target) const {
+    int const most = m_prefetch.active() ? Operands::step_rows : rows;
+    for (int row = 0; row < rows; row += most) {
+      m_prefetch.step();
+      Operands::product(Kokkos::min(most, rows - row), group, steps, left.from_row(row), right, target.from_row(row));
+    }
+  }
+
+  /// Steps of the prefetch in a tile.
+  int prefetch_steps(Tile const& tile) const {
+    auto const parts = [](int rows) { return (rows + Operands::step_rows - 1) / Operands::step_rows; };
+    int const groups = (vectors(tile) + m_tile.group - 1) / m_tile.group;
+    return vectors(tile) + groups * (parts(m_tile.keys) + parts(m_arguments.value_dim));
+  }
+
+  /// Asks for the keys and values of the next tile.
+  void prefetch_after(Tile const& tile) {
+    Tile next      = tile;
+    next.key_begin = tile.key_end;
+    next.key_end   = Kokkos::min(tile.key_end + m_tile.keys, m_sequence.k_len);
+    m_prefetch     = HostPrefetch();
+    m_prefetch.add(rows_of(m_arguments.k, next, m_arguments.head_dim));
+    m_prefetch.add(rows_of(m_arguments.v, next, m_arguments.value_dim));
+    m_prefetch.divide(prefetch_steps(tile));
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION KeptWeights kept(Tile const& tile) const {
     return {reinterpret_cast<unsigned char*>(m_scratch + m_tile.kept_offset), m_tile.keys / 4, tile.query_begin,
             tile.key_begin};

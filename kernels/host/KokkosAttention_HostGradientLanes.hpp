@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_HOSTGRADIENTLANES_HPP
 
 #include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_HostBias.hpp>
 #include <KokkosAttention_HostVector.hpp>
 #include <KokkosAttention_PortableDropout.hpp>
 
@@ -51,8 +52,9 @@ class HostGradientLanes {
  public:
   using value_type = T;
 
-  KOKKOS_FORCEINLINE_FUNCTION HostGradientLanes(HostGradientTile<T> const& tile, index_t first, int rows,
-                                                HostStatistics<T> const& statistics, KeptWeights const& kept)
+  KOKKOS_FORCEINLINE_FUNCTION
+  HostGradientLanes(HostGradientTile<T> const& tile, index_t first, int rows, HostStatistics<T> const& statistics,
+                    KeptWeights const& kept)
       : m_tile(tile), m_factor(tile.factor), m_first(first), m_rows(rows), m_statistics(statistics), m_kept(kept) {}
 
   KOKKOS_FORCEINLINE_FUNCTION T lse(index_t i) const { return m_statistics.lse[i - m_statistics.query_begin]; }
@@ -79,6 +81,18 @@ class HostGradientLanes {
         for (int l = 0; l < m_rows; ++l) apply(f, m_first + l, other, score[l], gradient[l]);
       }
     }
+  }
+
+  /// Adds the bias of batch entry b and head h to the scores.
+  template <class ScalarType>
+  void add(Tensor<ScalarType const> const& bias, int b, int h) const {
+    if (m_factor != T(1)) multiply_by_factor();
+    HostBiasPart<ScalarType> part;
+    if constexpr (own == Side::queries)
+      part = {&bias(b, h, m_first, m_tile.first_other), bias.stride[2], bias.stride[3]};
+    else
+      part = {&bias(b, h, m_tile.first_other, m_first), bias.stride[3], bias.stride[2]};
+    add_bias(part, m_rows, m_tile.others, m_tile.scores, m_tile.stride);
   }
 
   /// The same, with vectors for the numbers that differ from lane to lane. Also for lanes without a row.

@@ -77,6 +77,28 @@ void keys_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* s
   key_tile(engine, call, item.sequence, item.head, item.begin, item.end);
 }
 
+/// What comes after item n of all_item.
+template <Scalar ScalarType>
+HostPrefetch next_inputs(HostBackwardCall<ScalarType> const& call, index_t n) {
+  using Rows = MatrixRows<ScalarType const>;
+  HostPrefetch prefetch;
+  auto const& a = call.loop.arguments;
+  if (a.packed() || a.q_len > host_short_length || a.k_len > host_short_length || a.q_len == 0 || a.k_len == 0 ||
+      a.readers() == 0 || n + 1 >= index_t(a.batch) * a.kv_heads)
+    return prefetch;
+  int const entry = static_cast<int>((n + 1) / a.kv_heads), kv_head = static_cast<int>((n + 1) % a.kv_heads);
+  int const head    = kv_head * a.readers();  // the first that reads the keys
+  int const queries = static_cast<int>(a.q_len), keys = static_cast<int>(a.k_len);
+  prefetch.add(Rows(a.d_out, entry, head, 0, queries, a.value_dim));
+  prefetch.add(Rows(a.out, entry, head, 0, queries, a.value_dim));
+  prefetch.add(Rows(a.q, entry, head, 0, queries, a.head_dim));
+  prefetch.add(Rows(a.k, entry, kv_head, 0, keys, a.head_dim));
+  prefetch.add(Rows(a.v, entry, kv_head, 0, keys, a.value_dim));
+  int const tiles = (keys + call.tile.own - 1) / call.tile.own * ((queries + call.tile.other - 1) / call.tile.other);
+  prefetch.divide(tiles * call.tile.vectors * a.readers());
+  return prefetch;
+}
+
 /// All gradients of a sequence, of a key-value head and the query heads that read it: five products instead of seven,
 /// with the same sums in the same order.
 template <Scalar ScalarType>
@@ -93,7 +115,7 @@ void all_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* sc
     write_delta(call, of_queries.entry, head, of_queries.q_begin, of_queries.q_begin + of_queries.q_len);
 
   [[maybe_unused]] HostTileRegisters const registers;
-  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch);
+  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch, next_inputs(call, n));
   engine.begin_sequence(of_queries, kv_head);
   for (index_t begin = 0; begin < of_keys.k_len; begin += call.tile.own)
     key_tile(engine, call, of_keys, kv_head, begin, Kokkos::min(begin + call.tile.own, of_keys.k_len));

@@ -91,8 +91,8 @@ struct HostKernels {
 };
 
 /// The fastest variant that this processor and its operating system can run; none where the library has no such one.
-/// The environment variable KOKKOSATTENTION_HOST_VARIANT names another one, or "none". \throws std::invalid_argument
-/// for a variant that does not exist or cannot run here
+/// The environment variable KOKKOSATTENTION_HOST_VARIANT names another one, or "none".
+/// \throws std::invalid_argument for a variant that does not exist or cannot run here
 HostKernels const* host_kernels();
 
 }  // namespace KokkosAttention::Impl

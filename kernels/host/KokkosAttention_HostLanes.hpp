@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_HOSTLANES_HPP
 #define KOKKOSATTENTION_HOSTLANES_HPP
 
+#include <KokkosAttention_HostBias.hpp>
 #include <KokkosAttention_HostVector.hpp>
 #include <KokkosAttention_PortableDropout.hpp>
 #include <KokkosAttention_Softmax.hpp>
@@ -26,7 +27,8 @@ template <class T, class Operands>
 class HostLanes {
   HostVector<T>* m_scores;  // a row of the tile's vectors a key; of each, this object's vector
   int m_stride, m_keys;
-  int m_vector, m_queries;  // which vector, and how many of its lanes are queries
+  int m_vector,
+      m_queries;  // which vector, and how many of its lanes are queries
   index_t m_query, m_first_key;
   mutable T m_factor;  // that the scores in memory have still to be multiplied by
   typename Operands::WeightWriter m_weights;
@@ -36,10 +38,10 @@ class HostLanes {
  public:
   using value_type = T;
 
-  KOKKOS_FORCEINLINE_FUNCTION HostLanes(HostVector<T>* scores, int stride, int keys, int vector, int queries,
-                                        index_t query, index_t first_key, T factor,
-                                        typename Operands::WeightWriter const& weights, HostStates<T> const& states,
-                                        KeptWeights const& kept)
+  KOKKOS_FORCEINLINE_FUNCTION
+  HostLanes(HostVector<T>* scores, int stride, int keys, int vector, int queries, index_t query, index_t first_key,
+            T factor, typename Operands::WeightWriter const& weights, HostStates<T> const& states,
+            KeptWeights const& kept)
       : m_scores(scores + vector),
         m_stride(stride),
         m_keys(keys),
@@ -77,6 +79,14 @@ class HostLanes {
         for (int l = 0; l < m_queries; ++l) score[l] = f(m_query + l, key, score[l]);
       }
     }
+  }
+
+  /// Adds the bias of batch entry b and head h.
+  template <class ScalarType>
+  void add(Tensor<ScalarType const> const& bias, int b, int h) const {
+    if (m_factor != T(1)) multiply_by_factor();
+    add_bias(HostBiasPart<ScalarType>{&bias(b, h, m_query, m_first_key), bias.stride[2], bias.stride[3]}, m_queries,
+             m_keys, m_scores, m_stride);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION HostVector<T> maximum() const {

@@ -28,7 +28,8 @@ struct HostNumbers {
   using Right  = HostRight<Vector>;
   using Source = MatrixRows<ScalarType const>;
 
-  static constexpr bool pairs = false;
+  static constexpr bool pairs    = false;
+  static constexpr int step_rows = 16;  // of a product, between two steps of a prefetch
 
   /// Left factors of the same rows: element (row, step), and element (step, row) of them.
   struct Both {
@@ -97,9 +98,18 @@ struct HostNumbers {
   static Right weights(Vector const* scores, int /*steps*/, int vectors, std::byte* /*to*/) {
     return {scores, vectors};
   }
-  /// The same as left factor: element (row, step) is lane `step` of row `row`.
-  static Left weight_rows(Vector const* scores, int /*rows*/, int /*columns*/, int vectors, std::byte* /*to*/) {
-    return {reinterpret_cast<T const*>(scores), vectors * Vector::lanes, 1};
+  /// The same as left factor: element (row, step) is lane `step` of row `row`. Groups of vectors become parts of it;
+  /// where one group has all vectors, the scores are it.
+  static void set_weight_rows(Vector const* scores, int rows, int /*columns*/, int first, int group, int vectors,
+                              std::byte* to) {
+    if (group == vectors) return;
+    auto* const numbers = reinterpret_cast<Vector*>(to);
+    for (int i = 0; i < rows; ++i)
+      for (int v = 0; v < group; ++v) numbers[i * vectors + first + v] = scores[i * group + v];
+  }
+  static Left weight_rows(Vector const* scores, int group, int vectors, std::byte* to) {
+    return {group >= vectors ? reinterpret_cast<T const*>(scores) : reinterpret_cast<T const*>(to),
+            vectors * Vector::lanes, 1};
   }
 
   /// exp(factor * score - shift).

@@ -31,7 +31,8 @@ class HostPairs {
   using Right  = HostRight<Bits32>;
   using Source = MatrixRows<bhalf_t const>;
 
-  static constexpr bool pairs = true;
+  static constexpr bool pairs    = true;
+  static constexpr int step_rows = 32;
 
   struct Both {
     Left rows, columns;
@@ -130,18 +131,20 @@ class HostPairs {
     return {pairs, vectors};
   }
 
-  static Left weight_rows(Vector const* scores, int rows, int columns, int vectors, std::byte* to) {
+  static void set_weight_rows(Vector const* scores, int rows, int columns, int first, int group, int vectors,
+                              std::byte* to) {
     auto* const pairs = reinterpret_cast<Bits32*>(to);
-    int const chunks  = step_chunks(columns);
+    int const chunks  = step_chunks(vectors * width);
     for (int i = 0; i < rows; ++i)
-      for (int c = 0; c < chunks; ++c) {
+      for (int v = 0; v < group; v += 2) {
         // Lanes beyond the columns hold anything, and would be multiplied by zeros.
-        auto const part = [&](int v) {
-          return v < vectors ? first_lanes(scores[i * vectors + v], columns - v * width) : Vector(0.f);
-        };
-        pairs[i * chunks + c] = pairs_of_neighbours(part(2 * c), part(2 * c + 1));
+        int const left      = columns - (first + v) * width;
+        Vector const second = v + 1 < group ? first_lanes(scores[i * group + v + 1], left - width) : Vector(0.f);
+        pairs[i * chunks + (first + v) / 2] = pairs_of_neighbours(first_lanes(scores[i * group + v], left), second);
       }
-    return left(to, chunks);
+  }
+  static Left weight_rows(Vector const*, int /*group*/, int vectors, std::byte* to) {
+    return left(to, step_chunks(vectors * width));
   }
 
   /// exp(factor * score - shift) as 2^x, within 2^-22 and the rounding of x: a pair's numbers have 8 bits, but the sum

@@ -20,6 +20,8 @@ template <class Element>
 struct HostLeft {
   Element const* data;
   index_t row_stride, step_stride;
+
+  HostLeft from_row(int row) const { return {data + row * row_stride, row_stride, step_stride}; }
 };
 
 /// Rows of vectors, `stride` vectors apart.
@@ -27,6 +29,8 @@ template <class Vector>
 struct HostRight {
   Vector const* data;
   index_t stride;
+
+  HostRight from_vector(int vector) const { return {data + vector, stride}; }
 };
 
 /// Stores the product.
@@ -34,6 +38,8 @@ template <class T>
 struct HostStore {
   HostVector<T>* data;
   index_t stride;
+
+  HostStore from_row(int row) const { return {data + row * stride, stride}; }
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
     data[row * stride + column] = product;
@@ -45,6 +51,8 @@ template <class T>
 struct HostAdd {
   HostVector<T>* data;
   index_t stride;
+
+  HostAdd from_row(int row) const { return {data + row * stride, stride}; }
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
     data[row * stride + column] += product;

@@ -33,8 +33,10 @@ struct HostTileQuery {
 /// vectors.
 struct HostTile {
   int vectors = 0;  ///< of queries
+  int group   = 0;  ///< vectors whose scores are in memory at a time
   int queries = 0, keys = 0;
-  std::size_t key_offset = 0, value_offset = 0, score_offset = 0, weight_offset = 0;  // the queries come first
+  std::size_t key_offset = 0, value_offset = 0, score_offset = 0,
+              weight_offset = 0;  // the queries come first
   std::size_t output_offset = 0, state_offset = 0, kept_offset = 0;
   std::size_t fold_offset   = 0;  // where packed sequences may have their keys split
   std::size_t scratch_bytes = 0;
@@ -43,9 +45,11 @@ struct HostTile {
 /// The same of the backward pass, for a thread that owns rows of one side, in lanes, and goes along the other. "First"
 /// is what scores are products of, q and k; "second" is dO and v.
 struct HostBackwardTile {
-  int vectors = 0;                                 ///< of own rows
-  int own = 0, other = 0;                          ///< rows
-  std::size_t second_offset = 0, step_offset = 0;  // the own first rows come first; steps: those as a right factor
+  int vectors = 0;         ///< of own rows
+  int group   = 0;         ///< vectors whose scores are in memory at a time
+  int own = 0, other = 0;  ///< rows
+  std::size_t second_offset    = 0,
+              step_offset      = 0;  // the own first rows come first; steps: those as a right factor
   std::size_t other_first_rows = 0, other_first_columns = 0, other_second_rows = 0, other_second_columns = 0;
   std::size_t score_offset = 0, gradient_offset = 0, weight_offset = 0, weight_row_offset = 0;
   std::size_t first_sum_offset = 0, second_sum_offset = 0, lse_offset = 0, delta_offset = 0, kept_offset = 0;
@@ -96,29 +100,43 @@ constexpr int host_tile_lanes(HostTileQuery const& query, index_t length, int mo
   return static_cast<int>(round_up_to(rows, query.lanes()));
 }
 
-/// Keys of a tile, in which sums over keys are divided: the same in every kernel, whatever the sizes.
-constexpr int host_keys(HostTileQuery const& query) { return query.pairs ? 128 : 64; }
-/// The same of sums over queries.
-inline constexpr int host_queries = 64;
+/// Keys of a tile of the backward pass, in which sums over keys are divided: the same in every kernel, whatever the
+/// sizes.
+constexpr int host_keys(HostTileQuery const& query) { return query.pairs ? 256 : 64; }
+/// The same of queries.
+constexpr int host_queries(HostTileQuery const& query) { return query.pairs ? 128 : 64; }
 
-/// Queries enough to read keys and values seldom, few enough that scores stay in the first-level cache.
+/// Sequences up to this length are fetched before their turn: longer ones leave the processor time to see what is
+/// coming.
+inline constexpr index_t host_short_length = 512;
+
+/// Vectors whose scores are in memory at a time: so few that they stay in the first-level cache. Of pairs, as many as
+/// make the steps of a vector of them.
+constexpr int host_group(HostTileQuery const& query, int vectors) {
+  int const most = (query.pairs ? 128 : 256) / query.vector_bytes;
+  return vectors < most ? vectors : most;
+}
+
+/// Queries enough to read keys and values seldom, in groups of so few that their scores stay in the first-level cache.
 /// With few queries in all, so few that all threads get some.
 /// \param matrices batch entries times heads
 constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices, int threads) {
-  int most_queries = query.pairs ? 128 : 64;
-  while (most_queries > query.lanes() && matrices * ((query.q_len + most_queries - 1) / most_queries) < 2 * threads)
+  int most_queries = query.pairs ? 256 : 128;
+  while (most_queries > query.lanes() && matrices * ((query.q_len + most_queries - 1) / most_queries) < 4 * threads)
     most_queries /= 2;
   HostTile tile;
-  tile.queries = host_tile_lanes(query, query.q_len, most_queries);
-  tile.vectors = tile.queries / query.lanes();
-  tile.keys    = 64;
+  tile.queries          = host_tile_lanes(query, query.q_len, most_queries);
+  tile.vectors          = tile.queries / query.lanes();
+  tile.keys             = query.pairs ? 128 : 64;
+  tile.group            = host_group(query, tile.vectors);
+  int const group_lanes = tile.group * query.lanes();
 
   HostScratch scratch(query);
   scratch.take_right(query.head_dim, tile.queries);
   tile.key_offset    = scratch.take_left(tile.keys, query.head_dim);
   tile.value_offset  = scratch.take_left(query.value_dim, tile.keys);
-  tile.score_offset  = scratch.take_result(tile.keys, tile.queries);
-  tile.weight_offset = scratch.take_right(query.pairs ? tile.keys : 0, tile.queries);
+  tile.score_offset  = scratch.take_result(tile.keys, group_lanes);
+  tile.weight_offset = scratch.take_right(query.pairs ? tile.keys : 0, group_lanes);
   tile.output_offset = scratch.take_result(query.value_dim, tile.queries);
   tile.state_offset  = scratch.take(std::size_t(3) * tile.queries * query.element_bytes);
   tile.kept_offset   = scratch.take(std::size_t(tile.queries) * (tile.keys / 4));
@@ -130,11 +148,13 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
 
 constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query, GradientOf target) {
   bool const own_keys = own_side(target) == Side::keys;
-  int const keys      = host_keys(query);
+  int const keys = host_keys(query), queries = host_queries(query);
   HostBackwardTile tile;
-  tile.own     = host_tile_lanes(query, own_keys ? query.k_len : query.q_len, own_keys ? keys : host_queries);
-  tile.vectors = tile.own / query.lanes();
-  tile.other   = own_keys ? host_queries : keys;
+  tile.own              = host_tile_lanes(query, own_keys ? query.k_len : query.q_len, own_keys ? keys : queries);
+  tile.vectors          = tile.own / query.lanes();
+  tile.other            = own_keys ? queries : keys;
+  tile.group            = host_group(query, tile.vectors);
+  int const group_lanes = tile.group * query.lanes();
 
   HostScratch scratch(query);
   scratch.take_right(query.head_dim, tile.own);
@@ -143,19 +163,19 @@ constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query,
   tile.other_first_columns  = scratch.take_left(query.pairs ? query.head_dim : 0, tile.other);
   tile.other_second_rows    = scratch.take_left(tile.other, query.value_dim);
   tile.other_second_columns = scratch.take_left(query.pairs ? query.value_dim : 0, tile.other);
-  tile.score_offset         = scratch.take_result(tile.other, tile.own);
-  tile.gradient_offset      = scratch.take_result(tile.other, tile.own);
-  tile.weight_offset        = scratch.take_right(query.pairs ? tile.other : 0, tile.own);
+  tile.score_offset         = scratch.take_result(tile.other, group_lanes);
+  tile.gradient_offset      = scratch.take_result(tile.other, group_lanes);
+  tile.weight_offset        = scratch.take_right(query.pairs ? tile.other : 0, group_lanes);
   tile.first_sum_offset     = scratch.take_result(target == GradientOf::bias ? tile.other : query.head_dim, tile.own);
   tile.second_sum_offset    = scratch.take_result(own_keys ? query.value_dim : 0, tile.own);
-  int const queries         = own_keys ? tile.other : tile.own;
-  tile.lse_offset           = scratch.take(std::size_t(queries) * query.element_bytes);
-  tile.delta_offset         = scratch.take(std::size_t(queries) * query.element_bytes);
-  tile.kept_offset          = scratch.take(std::size_t(queries) * (keys + 3) / 4);
+  int const tile_queries    = own_keys ? tile.other : tile.own;
+  tile.lse_offset           = scratch.take(std::size_t(tile_queries) * query.element_bytes);
+  tile.delta_offset         = scratch.take(std::size_t(tile_queries) * query.element_bytes);
+  tile.kept_offset          = scratch.take(std::size_t(tile_queries) * (keys + 3) / 4);
   if (target == GradientOf::all) {
     int const padded_dim   = static_cast<int>(round_up_to(query.head_dim, query.lanes()));
     tile.step_offset       = scratch.take_right(tile.own, padded_dim);
-    tile.weight_row_offset = scratch.take_left(query.pairs ? tile.other : 0, tile.own);
+    tile.weight_row_offset = scratch.take_left(query.pairs || tile.group < tile.vectors ? tile.other : 0, tile.own);
     tile.query_sum_stride  = padded_dim * static_cast<std::ptrdiff_t>(scratch.rows(query.q_len));
     tile.query_sum_offset  = scratch.take_result(query.q_len, std::size_t(query.group) * padded_dim);
   }

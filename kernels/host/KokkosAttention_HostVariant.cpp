@@ -11,23 +11,8 @@
 #include <immintrin.h>
 
 // What comes before is compiled for any processor, as Kokkos' headers define objects that are initialised when the
-// program starts; what follows for the variant's. (GCC 12 does not define __AVX512F__ and the like here.)
-#if defined(KOKKOSATTENTION_HOST_TARGET_AMX)
-#pragma GCC target("arch=x86-64-v4,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
-#define KOKKOSATTENTION_HOST_VECTOR_BYTES 64
-#define KOKKOSATTENTION_HOST_BF16
-#define KOKKOSATTENTION_HOST_AMX
-#elif defined(KOKKOSATTENTION_HOST_TARGET_BF16)
-#pragma GCC target("arch=x86-64-v4,avx512bf16,prefer-vector-width=512")
-#define KOKKOSATTENTION_HOST_VECTOR_BYTES 64
-#define KOKKOSATTENTION_HOST_BF16
-#elif defined(KOKKOSATTENTION_HOST_TARGET_V4)
-#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
-#define KOKKOSATTENTION_HOST_VECTOR_BYTES 64
-#elif defined(KOKKOSATTENTION_HOST_TARGET_V3)
-#pragma GCC target("arch=x86-64-v3")
-#define KOKKOSATTENTION_HOST_VECTOR_BYTES 32
-#endif
+// program starts; what follows for the variant's.
+#include <KokkosAttention_HostTarget.hpp>
 
 #include <KokkosAttention_HostGradients.hpp>
 #include <KokkosAttention_HostKernels.hpp>

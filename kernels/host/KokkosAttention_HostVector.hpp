@@ -98,11 +98,13 @@ class HostVector {
 
   /// exp(x) for x <= 0 in every lane, as branch_free_exponential and with its error.
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_exponential(HostVector argument) {
-    using C         = ExponentialConstants<T>;
-    Numbers const x = argument.m_numbers;
+    using C = ExponentialConstants<T>;
 #if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
+    // Far below, the result is 0 as well; infinities would give NaN.
+    Numbers const x = argument.m_numbers < 2 * C::lowest ? Numbers{} + 2 * C::lowest : argument.m_numbers;
     Numbers const n = rounded(x * C::inverse_ln2);
 #else
+    Numbers const x       = argument.m_numbers;
     Numbers const shifted = x * C::inverse_ln2 + C::rounding_offset;
     Numbers const n       = shifted - C::rounding_offset;
 #endif

@@ -24,11 +24,13 @@
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
-///                                    a row is one query, or as many as a vector has lanes
+///                                    row.add(tensor, b, h), if there is one, adds a bias; a row is one query, or as
+///                                    many as a vector has lanes
 ///     engine.load_values(tile)       brings the tile of values in
 ///     engine.accumulate_output(t)    output = rescale * output + scores V
 ///     engine.finish(tile)            stores output / sum and the LSE
 ///
+/// Products may be put off until for_each_row, for a few rows at a time.
 /// It knows nothing of masks and score functions, and they nothing of hardware.
 
 namespace KokkosAttention::Impl {

@@ -69,6 +69,12 @@ inline constexpr bool is_bias = false;
 template <Scalar ScalarType>
 inline constexpr bool is_bias<Bias<ScalarType>> = true;
 
+/// Rows that add a bias faster than element by element.
+template <class Row, class F>
+concept AddsBias = is_bias<F> && requires(Row const& row, F const& f) {
+  row.add(f.bias, 0, 0);
+};
+
 /// What a score is differentiated with respect to.
 enum class ScoreInput { product, bias };
 
@@ -95,8 +101,11 @@ struct ScoreChain<First, Rest...> {
     if (is_active()) {
       using Accumulation = typename Row::value_type;
       auto const f       = Impl::in_sequence(first, sequence);
-      row.transform(
-          [&](index_t i, index_t j, Accumulation s) -> Accumulation { return f(s, sequence.batch, h, i, j); });
+      if constexpr (AddsBias<Row, First>)
+        row.add(f.bias, sequence.batch, h);
+      else
+        row.transform(
+            [&](index_t i, index_t j, Accumulation s) -> Accumulation { return f(s, sequence.batch, h, i, j); });
     }
     rest.apply(row, sequence, h);
   }
@@ -108,11 +117,14 @@ struct ScoreChain<First, Rest...> {
     using Accumulation = typename Row::value_type;
     if (is_active()) {
       auto const f = Impl::in_sequence(first, sequence);
-      row.update([&](index_t i, index_t j, Accumulation& s, Accumulation& gradient) {
-        if constexpr (input == ScoreInput::product)
-          gradient *= static_cast<Accumulation>(f.derivative(s, sequence.batch, h, i, j));
-        s = static_cast<Accumulation>(f(s, sequence.batch, h, i, j));
-      });
+      if constexpr (AddsBias<Row, First>)
+        row.add(f.bias, sequence.batch, h);
+      else
+        row.update([&](index_t i, index_t j, Accumulation& s, Accumulation& gradient) {
+          if constexpr (input == ScoreInput::product)
+            gradient *= static_cast<Accumulation>(f.derivative(s, sequence.batch, h, i, j));
+          s = static_cast<Accumulation>(f(s, sequence.batch, h, i, j));
+        });
     }
     // What comes after the bias acts on it as on the product.
     rest.template differentiate<is_bias<First> ? ScoreInput::product : input>(row, sequence, h);

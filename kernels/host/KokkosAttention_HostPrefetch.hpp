@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_HOSTPREFETCH_HPP
+#define KOKKOSATTENTION_HOSTPREFETCH_HPP
+
+#include <KokkosAttention_HostVariant.hpp>
+#include <KokkosAttention_PortableLoad.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstddef>
+
+/// \file
+/// While a thread computes, it asks for what it will read next, little by little, so that requests do not queue up:
+/// many short sequences, whose next one no prefetcher of the processor foresees, and few queries against many keys,
+/// where computing would else wait for memory and memory for computing.
+
+namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+class HostPrefetch {
+  static constexpr int most_arrays = 5, line_bytes = 64;
+
+  struct Rows {
+    std::byte const* data;
+    std::ptrdiff_t stride;  // in bytes
+    int rows, row_bytes;
+  };
+  Rows m_arrays[most_arrays];
+  int m_count = 0, m_rows = 0;
+  int m_array = 0, m_row = 0, m_rows_a_step = 0;  // where it is
+
+ public:
+  template <class ScalarType>
+  void add(MatrixRows<ScalarType const> const& rows) {
+    if (rows.column_stride != 1 || m_count == most_arrays) return;
+    constexpr int size  = sizeof(ScalarType);
+    m_arrays[m_count++] = {reinterpret_cast<std::byte const*>(rows.data), rows.row_stride * size, rows.rows,
+                           rows.columns * size};
+    m_rows += rows.rows;
+  }
+
+  bool active() const { return m_array < m_count; }
+
+  /// Divides what was added into steps.
+  void divide(int steps) { m_rows_a_step = steps > 0 ? (m_rows + steps - 1) / steps : 0; }
+
+  KOKKOS_FORCEINLINE_FUNCTION void step() {
+    for (int n = 0; n < m_rows_a_step && m_array < m_count; ++n) {
+      Rows const& array           = m_arrays[m_array];
+      std::byte const* const data = array.data + m_row * array.stride;
+      for (int b = 0; b < array.row_bytes; b += line_bytes) __builtin_prefetch(data + b, 0, 2);
+      if (++m_row == array.rows) {
+        m_row = 0;
+        ++m_array;
+      }
+    }
+  }
+};
+
+}  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
+
+#endif
