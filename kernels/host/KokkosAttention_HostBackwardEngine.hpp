@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 /// \file
 /// The tile operations of the host engine's backward pass. The rows of the side that a thread owns lie in the lanes of
@@ -41,7 +42,7 @@ class HostBackwardEngine {
   mutable HostPrefetch m_prefetch;
   Vector *m_score, *m_gradient, *m_first_sum, *m_second_sum;
   T *m_lse, *m_delta;
-  typename Operands::Right m_own_first = {}, m_own_second = {}, m_own_steps = {};
+  typename Operands::Right m_own_steps  = {};
   typename Operands::Both m_other_first = {}, m_other_second = {};
   Sequence m_sequence = {};
   int m_first_head    = 0;  // of those that read the sequence's keys
@@ -79,8 +80,11 @@ class HostBackwardEngine {
   void begin(Sequence const& sequence, Tile const& tile) {
     m_sequence = sequence;
     load_own(tile);
-    clear(m_first_sum, m_arguments.head_dim, tile);
-    if constexpr (target != GradientOf::queries) clear(m_second_sum, m_arguments.value_dim, tile);
+    for (int first = 0; first < vectors(tile); first += m_tile.group) {
+      std::memset(static_cast<void*>(first_sums(first)), 0, m_tile.first_sum_group_bytes);
+      if constexpr (target != GradientOf::queries)
+        std::memset(static_cast<void*>(second_sums(first)), 0, m_tile.second_sum_group_bytes);
+    }
     if constexpr (target == GradientOf::all)
       m_own_steps = Operands::steps(first(own, tile), m_scratch + m_tile.step_offset);
   }
@@ -100,11 +104,11 @@ class HostBackwardEngine {
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
-      int const group = Kokkos::min(m_tile.group, vectors(tile) - first);
+      int const group = group_size(tile, first);
       Operands::product(count(other, tile), group, m_arguments.head_dim, m_other_first.rows,
-                        m_own_first.from_vector(first), HostStore<T>{m_score, group});
+                        Operands::packed_lanes(own_first(first), group), HostStore<T>{m_score, group});
       Operands::product(count(other, tile), group, m_arguments.value_dim, m_other_second.rows,
-                        m_own_second.from_vector(first), HostStore<T>{m_gradient, group});
+                        Operands::packed_lanes(own_second(first), group), HostStore<T>{m_gradient, group});
       for (int v = 0; v < group; ++v) {
         int const row = (first + v) * Vector::lanes;
         m_prefetch.step();
@@ -133,10 +137,10 @@ class HostBackwardEngine {
 
   void finish(Tile const& tile) const {
     if constexpr (target == GradientOf::queries) {
-      store(m_arguments.dq, tile, m_arguments.head_dim, m_arguments.scale, m_first_sum);
+      store(m_arguments.dq, tile, m_arguments.head_dim, m_arguments.scale, m_first_sum, m_tile.first_sum_group_bytes);
     } else {
-      store(m_arguments.dk, tile, m_arguments.head_dim, m_arguments.scale, m_first_sum);
-      store(m_arguments.dv, tile, m_arguments.value_dim, T(1), m_second_sum);
+      store(m_arguments.dk, tile, m_arguments.head_dim, m_arguments.scale, m_first_sum, m_tile.first_sum_group_bytes);
+      store(m_arguments.dv, tile, m_arguments.value_dim, T(1), m_second_sum, m_tile.second_sum_group_bytes);
     }
   }
 
@@ -179,8 +183,15 @@ class HostBackwardEngine {
   }
 
   void load_own(Tile const& tile) {
-    m_own_first  = Operands::lanes(first(own, tile), vectors(tile), m_scratch);
-    m_own_second = Operands::lanes(second(own, tile), vectors(tile), m_scratch + m_tile.second_offset);
+    for (int n = 0; n < vectors(tile); n += m_tile.group) {
+      Tile part      = tile;  // the group's rows
+      index_t& begin = own == Side::queries ? part.query_begin : part.key_begin;
+      index_t& end   = own == Side::queries ? part.query_end : part.key_end;
+      begin += n * Vector::lanes;
+      end = Kokkos::min(begin + m_tile.group * Vector::lanes, end);
+      Operands::lanes(first(own, part), group_size(tile, n), own_first(n));
+      Operands::lanes(second(own, part), group_size(tile, n), own_second(n));
+    }
     if constexpr (own == Side::queries) load_statistics(tile);
   }
 
@@ -201,16 +212,12 @@ class HostBackwardEngine {
       }
   }
 
-  void clear(Vector* sums, int dim, Tile const& tile) const {
-    for (int n = 0; n < dim * vectors(tile); ++n) sums[n] = Vector(T(0));
-  }
-
   void accumulate(Tile const& tile, int first, int group) const {
     if constexpr (target != GradientOf::queries)
       if (m_arguments.dv.data != nullptr)
-        add_product(m_arguments.value_dim, m_other_second.columns, m_score, m_second_sum, tile, first, group);
+        add_product(m_arguments.value_dim, m_other_second.columns, m_score, second_sums(first), tile, group);
     if (target == GradientOf::queries || m_arguments.dk.data != nullptr)
-      add_product(m_arguments.head_dim, m_other_first.columns, m_gradient, m_first_sum, tile, first, group);
+      add_product(m_arguments.head_dim, m_other_first.columns, m_gradient, first_sums(first), tile, group);
     if constexpr (target == GradientOf::all)
       Operands::set_weight_rows(m_gradient, count(other, tile), count(own, tile), first, group, vectors(tile),
                                 m_scratch + m_tile.weight_row_offset);
@@ -218,10 +225,10 @@ class HostBackwardEngine {
 
   /// sums += (other side's rows)^T * factors
   void add_product(int dim, typename Operands::Left const& columns, Vector const* factors, Vector* sums,
-                   Tile const& tile, int first, int group) const {
+                   Tile const& tile, int group) const {
     Operands::product(dim, group, count(other, tile), columns,
                       Operands::weights(factors, count(other, tile), group, m_scratch + m_tile.weight_offset),
-                      HostAdd<T>{sums + first, vectors(tile)});
+                      HostAdd<T>{sums, group});
   }
 
   /// The bias' own sums: of gradients, other side by own.
@@ -230,12 +237,29 @@ class HostBackwardEngine {
       for (int v = 0; v < group; ++v) m_first_sum[r * m_tile.vectors + first + v] += m_gradient[r * group + v];
   }
 
-  void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor, Vector const* sums) const {
+  void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor, Vector* sums,
+             std::size_t group_bytes) const {
     if (tensor.data == nullptr) return;
     MatrixRows<ScalarType> const to(tensor, m_sequence.entry, head(own, tile), array_row(own, tile), count(own, tile),
                                     dim);
-    for (int v = 0; v < vectors(tile); ++v) store_lanes(sums + v, vectors(tile), Vector(factor), v * Vector::lanes, to);
+    for (int v = 0; v < vectors(tile); ++v) {
+      int const first           = v / m_tile.group * m_tile.group;
+      Vector const* const group = of_group(sums, first, group_bytes);
+      store_lanes(group + (v - first), group_size(tile, first), Vector(factor), v * Vector::lanes, to);
+    }
   }
+
+  /// Vectors of the group that begins with vector `first`.
+  int group_size(Tile const& tile, int first) const { return Kokkos::min(m_tile.group, vectors(tile) - first); }
+  std::byte* own_first(int first) const { return m_scratch + first / m_tile.group * m_tile.first_group_bytes; }
+  std::byte* own_second(int first) const {
+    return m_scratch + m_tile.second_offset + first / m_tile.group * m_tile.second_group_bytes;
+  }
+  Vector* of_group(Vector* sums, int first, std::size_t group_bytes) const {
+    return sums + first / m_tile.group * (group_bytes / sizeof(Vector));
+  }
+  Vector* first_sums(int first) const { return of_group(m_first_sum, first, m_tile.first_sum_group_bytes); }
+  Vector* second_sums(int first) const { return of_group(m_second_sum, first, m_tile.second_sum_group_bytes); }
 
   /// Sums of the gradients of a head's queries, with head_dim in the lanes.
   Vector* query_sums(int head) const {

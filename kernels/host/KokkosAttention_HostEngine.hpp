@@ -13,6 +13,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
+#include <cstring>
 
 /// \file
 /// The tile operations of the host engine: one thread a work item, queries in the lanes of vectors. Scores are K Q^T, a
@@ -35,9 +36,8 @@ class HostEngine {
   HostTile const& m_tile;
   std::byte* m_scratch;
   mutable HostPrefetch m_prefetch;
-  Vector *m_score, *m_output;
+  Vector* m_score;
   HostStates<T> m_states;
-  typename Operands::Right m_query = {};
   typename Operands::Left m_key = {}, m_value = {};
   Sequence m_sequence = {};
   bool m_drops        = false;  // some weights, after the softmax
@@ -49,7 +49,6 @@ class HostEngine {
              HostTile const& tile, std::byte* scratch, HostPrefetch const& next = {})
       : m_arguments(arguments), m_out(out), m_lse(lse), m_tile(tile), m_scratch(scratch), m_prefetch(next) {
     m_score          = reinterpret_cast<Vector*>(scratch + tile.score_offset);
-    m_output         = reinterpret_cast<Vector*>(scratch + tile.output_offset);
     m_states.maximum = reinterpret_cast<Vector*>(scratch + tile.state_offset);
     m_states.sum     = m_states.maximum + tile.vectors;
     m_states.rescale = m_states.sum + tile.vectors;
@@ -59,14 +58,18 @@ class HostEngine {
     m_sequence = sequence;
     m_streams  = host_splits_keys(sequence.q_len, sequence.k_len);
     m_prefetch.divide(static_cast<int>((sequence.k_len + m_tile.keys - 1) / m_tile.keys) * prefetch_steps(tile));
-    m_query = Operands::lanes(Rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
-                                   queries(tile), m_arguments.head_dim),
-                              vectors(tile), m_scratch);
+    for (int first = 0; first < vectors(tile); first += m_tile.group) {
+      int const query = first * Vector::lanes,
+                count = Kokkos::min(group_size(tile, first) * Vector::lanes, queries(tile) - query);
+      Operands::lanes(Rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin + query, count,
+                           m_arguments.head_dim),
+                      group_size(tile, first), query_group(first));
+      std::memset(static_cast<void*>(output_group(first)), 0, m_tile.output_group_bytes);
+    }
     for (int v = 0; v < vectors(tile); ++v) {
       m_states.maximum[v] = Vector(-Kokkos::Experimental::infinity_v<T>);
       m_states.sum[v]     = Vector(T(0));
     }
-    for (int n = 0; n < m_arguments.value_dim * vectors(tile); ++n) m_output[n] = Vector(T(0));
   }
 
   void load_keys(Tile const& tile) {
@@ -89,8 +92,8 @@ class HostEngine {
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
-      int const group = Kokkos::min(m_tile.group, vectors(tile) - first);
-      multiply(keys(tile), group, m_arguments.head_dim, m_key, m_query.from_vector(first),
+      int const group = group_size(tile, first);
+      multiply(keys(tile), group, m_arguments.head_dim, m_key, Operands::packed_lanes(query_group(first), group),
                HostStore<T>{m_score, group});
       HostStates<T> const states{m_states.maximum + first, m_states.sum + first, m_states.rescale + first};
       auto const weights = Operands::weight_writer(m_score, group, m_drops, m_scratch + m_tile.weight_offset);
@@ -120,7 +123,9 @@ class HostEngine {
         if (m_lse.data != nullptr && i < queries(tile))
           m_lse(m_sequence.entry, tile.head, m_sequence.q_begin + tile.query_begin + i, 0) = state.lse();
       }
-      store_lanes(m_output + v, vectors(tile), Vector::load(normalisation), v * Vector::lanes, to);
+      int const first = v / m_tile.group * m_tile.group;
+      store_lanes(output_group(first) + (v - first), group_size(tile, first), Vector::load(normalisation),
+                  v * Vector::lanes, to);
     }
   }
 
@@ -128,6 +133,13 @@ class HostEngine {
   static int queries(Tile const& tile) { return static_cast<int>(tile.query_end - tile.query_begin); }
   static int keys(Tile const& tile) { return static_cast<int>(tile.key_end - tile.key_begin); }
   static int vectors(Tile const& tile) { return (queries(tile) + Vector::lanes - 1) / Vector::lanes; }
+  /// Vectors of the group that begins with vector `first`.
+  int group_size(Tile const& tile, int first) const { return Kokkos::min(m_tile.group, vectors(tile) - first); }
+  std::byte* query_group(int first) const { return m_scratch + first / m_tile.group * m_tile.query_group_bytes; }
+  Vector* output_group(int first) const {
+    return reinterpret_cast<Vector*>(m_scratch + m_tile.output_offset +
+                                     first / m_tile.group * m_tile.output_group_bytes);
+  }
   static T lane(Vector const* vectors, int v, int l) { return reinterpret_cast<T const*>(vectors + v)[l]; }
 
   Rows rows_of(Tensor<ScalarType const> const& tensor, Tile const& tile, int dim) const {
@@ -136,17 +148,17 @@ class HostEngine {
   }
 
   void accumulate(Tile const& tile, int first, int group) const {
-    int const stride = vectors(tile);
-    for (int v = first; v < first + group; ++v) {
-      Vector const rescale = m_states.rescale[v];
+    Vector* const output = output_group(first);
+    for (int v = 0; v < group; ++v) {
+      Vector const rescale = m_states.rescale[first + v];
       if (all_are_one(rescale)) continue;
-      for (int d = 0; d < m_arguments.value_dim; ++d) m_output[d * stride + v] *= rescale;
+      for (int d = 0; d < m_arguments.value_dim; ++d) output[d * group + v] *= rescale;
     }
     std::byte* const packed = m_scratch + m_tile.weight_offset;
     multiply(m_arguments.value_dim, group, keys(tile), m_value,
              m_drops ? Operands::weights(m_score, keys(tile), group, packed)
                      : Operands::written_weights(keys(tile), group, m_score, packed),
-             HostAdd<T>{m_output + first, stride});
+             HostAdd<T>{output, group});
   }
 
   /// A product, with steps of the prefetch as it goes.

@@ -66,6 +66,9 @@ struct HostNumbers {
     return {reinterpret_cast<Vector const*>(to), vectors};
   }
 
+  /// What lanes() packed there.
+  static Right packed_lanes(std::byte const* at, int vectors) { return {reinterpret_cast<Vector const*>(at), vectors}; }
+
   /// Right factor with a column of the source in each lane, a step for each of its rows. Lanes beyond the columns are
   /// undefined.
   static Right steps(Source const& source, std::byte* to) {

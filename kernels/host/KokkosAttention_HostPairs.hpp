@@ -77,6 +77,8 @@ class HostPairs {
     return {pairs, vectors};
   }
 
+  static Right packed_lanes(std::byte const* at, int vectors) { return {reinterpret_cast<Bits32 const*>(at), vectors}; }
+
   static Right steps(Source const& source, std::byte* to) {
     auto* const pairs = reinterpret_cast<Bits32*>(to);
     int const vectors = (source.columns + width - 1) / width;

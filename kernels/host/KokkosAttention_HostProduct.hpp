@@ -29,8 +29,6 @@ template <class Vector>
 struct HostRight {
   Vector const* data;
   index_t stride;
-
-  HostRight from_vector(int vector) const { return {data + vector, stride}; }
 };
 
 /// Stores the product.

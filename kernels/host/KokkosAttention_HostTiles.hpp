@@ -38,7 +38,8 @@ struct HostTile {
   std::size_t key_offset = 0, value_offset = 0, score_offset = 0,
               weight_offset = 0;  // the queries come first
   std::size_t output_offset = 0, state_offset = 0, kept_offset = 0;
-  std::size_t fold_offset   = 0;  // where packed sequences may have their keys split
+  std::size_t query_group_bytes = 0, output_group_bytes = 0;  // arrays of queries lie group by group
+  std::size_t fold_offset   = 0;                              // where packed sequences may have their keys split
   std::size_t scratch_bytes = 0;
 };
 
@@ -53,6 +54,8 @@ struct HostBackwardTile {
   std::size_t other_first_rows = 0, other_first_columns = 0, other_second_rows = 0, other_second_columns = 0;
   std::size_t score_offset = 0, gradient_offset = 0, weight_offset = 0, weight_row_offset = 0;
   std::size_t first_sum_offset = 0, second_sum_offset = 0, lse_offset = 0, delta_offset = 0, kept_offset = 0;
+  // Arrays of own rows lie group by group.
+  std::size_t first_group_bytes = 0, second_group_bytes = 0, first_sum_group_bytes = 0, second_sum_group_bytes = 0;
   // Of a thread that computes all gradients of its sequence, those of queries; numbers of a head.
   std::size_t query_sum_offset    = 0;
   std::ptrdiff_t query_sum_stride = 0;
@@ -82,15 +85,23 @@ class HostScratch {
   constexpr std::size_t steps(std::size_t n) const { return m_query.pairs ? round_up_to(n, 32) : n; }
   constexpr std::size_t operand_bytes() const { return m_query.pairs ? 2 : m_query.element_bytes; }
 
+  /// Of a right factor, and of results.
+  constexpr std::size_t right_bytes(std::size_t step_count, std::size_t lanes) const {
+    return round_up_to(steps(step_count) * lanes * operand_bytes(), 64);
+  }
+  constexpr std::size_t result_bytes(std::size_t row_count, std::size_t lanes) const {
+    return round_up_to(rows(row_count) * lanes * m_query.element_bytes, 64);
+  }
+
   constexpr std::size_t take_left(std::size_t row_count, std::size_t step_count) {
     return take(rows(row_count) * steps(step_count) * operand_bytes());
   }
   constexpr std::size_t take_right(std::size_t step_count, std::size_t lanes) {
-    return take(steps(step_count) * lanes * operand_bytes());
+    return take(right_bytes(step_count, lanes));
   }
   /// Products, or sums of products.
   constexpr std::size_t take_result(std::size_t row_count, std::size_t lanes) {
-    return take(rows(row_count) * lanes * m_query.element_bytes);
+    return take(result_bytes(row_count, lanes));
   }
 };
 
@@ -131,13 +142,17 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
   tile.group            = host_group(query, tile.vectors);
   int const group_lanes = tile.group * query.lanes();
 
+  int const groups = (tile.vectors + tile.group - 1) / tile.group;
+
   HostScratch scratch(query);
-  scratch.take_right(query.head_dim, tile.queries);
+  tile.query_group_bytes  = scratch.right_bytes(query.head_dim, group_lanes);
+  tile.output_group_bytes = scratch.result_bytes(query.value_dim, group_lanes);
+  scratch.take(groups * tile.query_group_bytes);
   tile.key_offset    = scratch.take_left(tile.keys, query.head_dim);
   tile.value_offset  = scratch.take_left(query.value_dim, tile.keys);
   tile.score_offset  = scratch.take_result(tile.keys, group_lanes);
   tile.weight_offset = scratch.take_right(query.pairs ? tile.keys : 0, group_lanes);
-  tile.output_offset = scratch.take_result(query.value_dim, tile.queries);
+  tile.output_offset = scratch.take(groups * tile.output_group_bytes);
   tile.state_offset  = scratch.take(std::size_t(3) * tile.queries * query.element_bytes);
   tile.kept_offset   = scratch.take(std::size_t(tile.queries) * (tile.keys / 4));
   if (query.packed && query.k_len >= 2 * host_chunk_keys)
@@ -156,9 +171,15 @@ constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query,
   tile.group            = host_group(query, tile.vectors);
   int const group_lanes = tile.group * query.lanes();
 
+  int const groups = (tile.vectors + tile.group - 1) / tile.group;
+
   HostScratch scratch(query);
-  scratch.take_right(query.head_dim, tile.own);
-  tile.second_offset        = scratch.take_right(query.value_dim, tile.own);
+  tile.first_group_bytes      = scratch.right_bytes(query.head_dim, group_lanes);
+  tile.second_group_bytes     = scratch.right_bytes(query.value_dim, group_lanes);
+  tile.first_sum_group_bytes  = scratch.result_bytes(query.head_dim, group_lanes);
+  tile.second_sum_group_bytes = scratch.result_bytes(query.value_dim, group_lanes);
+  scratch.take(groups * tile.first_group_bytes);
+  tile.second_offset        = scratch.take(groups * tile.second_group_bytes);
   tile.other_first_rows     = scratch.take_left(tile.other, query.head_dim);
   tile.other_first_columns  = scratch.take_left(query.pairs ? query.head_dim : 0, tile.other);
   tile.other_second_rows    = scratch.take_left(tile.other, query.value_dim);
@@ -166,8 +187,9 @@ constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query,
   tile.score_offset         = scratch.take_result(tile.other, group_lanes);
   tile.gradient_offset      = scratch.take_result(tile.other, group_lanes);
   tile.weight_offset        = scratch.take_right(query.pairs ? tile.other : 0, group_lanes);
-  tile.first_sum_offset     = scratch.take_result(target == GradientOf::bias ? tile.other : query.head_dim, tile.own);
-  tile.second_sum_offset    = scratch.take_result(own_keys ? query.value_dim : 0, tile.own);
+  tile.first_sum_offset     = target == GradientOf::bias ? scratch.take_result(tile.other, tile.own)
+                                                         : scratch.take(groups * tile.first_sum_group_bytes);
+  tile.second_sum_offset    = scratch.take(own_keys ? groups * tile.second_sum_group_bytes : 0);
   int const tile_queries    = own_keys ? tile.other : tile.own;
   tile.lse_offset           = scratch.take(std::size_t(tile_queries) * query.element_bytes);
   tile.delta_offset         = scratch.take(std::size_t(tile_queries) * query.element_bytes);
