@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Backward.hpp>
 #include <KokkosAttention_Forward.hpp>
+#include <KokkosAttention_MmaChoice.hpp>
 #include <KokkosAttention_Unfused.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -75,6 +76,30 @@ inline void describe_portable(std::ostream& text, PortableTile const& tile) {
   describe_tile(text, "tile", tile.queries, tile.keys, tile);
 }
 
+inline void describe_mma(std::ostream& text, MmaTile const& tile) {
+  text << "  engine: mma\n";
+  describe_tile(text, "tile", tile.queries, tile.keys, tile);
+}
+
+inline void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
+  MmaBackwardShape const& shape = mma_backward_shapes[tile.shape];
+  if (shape.own == Side::queries) return describe_tile(text, "dq tile", tile.rows, tile.columns, tile);
+  std::string name = "dk and dv tile";
+  if (shape.first_columns == 0) name = "dv tile";
+  if (shape.second_columns == 0) name = "dk tile";
+  describe_tile(text, name, tile.columns, tile.rows, tile);
+}
+
+/// Why no engine that would be faster than the portable one was taken.
+template <class Space, Scalar ScalarType>
+std::string why_portable(Space const& space, AttentionArguments<ScalarType> const& arguments, bool with_functors,
+                         bool forward) {
+  if constexpr (runs_on_host<Space>)
+    return why_not_host<Space>(arguments, with_functors, forward);
+  else
+    return why_not_mma(space, arguments);
+}
+
 inline void describe_host(std::ostream& text, char const* variant, HostTile const& tile) {
   text << "  engine: host, variant " << variant << "\n"
        << "  tile: " << tile.queries << " queries by " << tile.keys << " keys, a thread each, scratch "
@@ -98,14 +123,19 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
   constexpr bool with_functors = sizeof...(Functors) != 0;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "forward", arguments);
-  if constexpr (with_functors)
+  Impl::MmaTile const mma_tile = Impl::mma_tile(space, arguments);
+  if (mma_tile.shape >= 0)
+    Impl::describe_mma(text, mma_tile);
+  else if constexpr (with_functors)
     Impl::describe_portable(text, Impl::portable_tile<Space>(arguments));
   else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(arguments); host != nullptr)
     Impl::describe_host(text, host->name, host->of<ScalarType>().forward_tile(arguments));
   else
     Impl::describe_portable(text, Impl::PortableInstance<Space, ScalarType>::tile(arguments));
   text << "  workspace: " << workspace_size(space, q, k, v, out, options) << " bytes\n"
-       << "  faster engines: " << Impl::why_not_host<Space>(arguments, with_functors, true) << "\n"
+       << "  faster engines: "
+       << (mma_tile.shape >= 0 ? "none in this version" : Impl::why_portable(space, arguments, with_functors, true))
+       << "\n"
        << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
   return text.str();
 }
@@ -114,7 +144,7 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
 /// \throws std::invalid_argument as `backward` does
 template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
           AttentionView Out, class Lse, class... Functors>
-requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d_out, Q const& q, K const& k,
+requires Kokkos::is_view_v<Lse> std::string describe(Space const& space, DOut const& d_out, Q const& q, K const& k,
                                                      V const& v, Out const& out, Lse const& lse,
                                                      gradients_t<Q> const& gradients, options_t<Q> const& options = {},
                                                      Functors const&... functors) {
@@ -125,7 +155,10 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d
   std::ostringstream text;
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
   Impl::describe_call<Space>(text, "backward", sizes);
-  text << "  engine: portable\n";
+  Impl::MmaBackwardTiles const mma_tiles = Impl::mma_backward_tiles(space, arguments);
+  bool const mma                         = mma_tiles.count > 0;
+  text << "  engine: " << (mma ? "mma" : "portable") << "\n";
+  for (int n = 0; n < mma_tiles.count; ++n) Impl::describe_mma(text, mma_tiles.tile[n]);
   auto const describe = [&](std::string const& name, GradientOf target) {
     auto const tile = [&] {
       if constexpr (sizeof...(Functors) == 0)
@@ -137,14 +170,15 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const&, DOut const& d
     Impl::describe_tile(text, name, own_queries ? tile.rows : tile.columns, own_queries ? tile.columns : tile.rows,
                         tile);
   };
-  if (arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
-  if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)
+  if (!mma && arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
+  if (!mma && (arguments.dk.data != nullptr || arguments.dv.data != nullptr))
     describe("dk and dv tile", GradientOf::keys_and_values);
-  if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
+  if (arguments.dbias.data != nullptr) describe(mma ? "dbias tile (portable)" : "dbias tile", GradientOf::bias);
   text << "  workspace: " << bytes << " bytes\n"
        << "  deterministic: yes" << (options.deterministic ? "" : ", though not asked for: this engine always is")
        << "\n"
-       << "  faster engines: " << Impl::why_not_host<Space>(sizes, sizeof...(Functors) != 0, false) << "\n";
+       << "  faster engines: "
+       << (mma ? "none in this version" : Impl::why_portable(space, sizes, sizeof...(Functors) != 0, false)) << "\n";
   return text.str();
 }
 
