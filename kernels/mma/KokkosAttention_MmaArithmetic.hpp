@@ -4,7 +4,6 @@
 #ifndef KOKKOSATTENTION_MMAARITHMETIC_HPP
 #define KOKKOSATTENTION_MMAARITHMETIC_HPP
 
-#include <KokkosAttention_Loops.hpp>
 #include <KokkosAttention_Types.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -133,16 +132,16 @@ struct MmaArithmetic<double> {
         : "+d"(sum.value[0]), "+d"(sum.value[1]), "+d"(sum.value[2]), "+d"(sum.value[3])
         : "d"(a.value[0]), "d"(a.value[1]), "d"(a.value[2]), "d"(a.value[3]), "d"(b.value[0]), "d"(b.value[1]));
 #else
-    KOKKOSATTENTION_UNROLL
-    for (int i = 0; i < 2; ++i) multiply_add_step(sum, a.value[2 * i], a.value[2 * i + 1], b.value[i]);
+    multiply_add_step(sum, a.value[0], a.value[1], b.value[0]);
+    multiply_add_step(sum, a.value[2], a.value[3], b.value[1]);
 #endif
   }
 
   /// \param c which of the pair; its numbers lie as they were loaded, so that none is moved: an instruction takes those
   /// of one step
   KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightPair const& b, int c) {
-    KOKKOSATTENTION_UNROLL
-    for (int i = 0; i < 2; ++i) multiply_add_step(sum, a.value[2 * i], a.value[2 * i + 1], b.value[i][c]);
+    multiply_add_step(sum, a.value[0], a.value[1], b.value[0][c]);
+    multiply_add_step(sum, a.value[2], a.value[3], b.value[1][c]);
   }
 
  private:

@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_MMACOPY_HPP
 #define KOKKOSATTENTION_MMACOPY_HPP
 
+#include <KokkosAttention_Loops.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_PortableLoad.hpp>
 
