@@ -86,7 +86,7 @@ class MmaBackwardEngine {
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
     copy_own(first(own, tile), m_scratch);
-    copy_own(second(own, tile), m_scratch + own_elements);
+    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), m_scratch + own_elements);
     clear(m_first_sum);
     clear(m_second_sum);
     if constexpr (own == Side::queries) {
@@ -230,7 +230,9 @@ class MmaBackwardEngine {
     return lse == -infinity ? infinity : lse;
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const { return m_scratch + 2 * own_elements + m_stage * stage; }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
+    return m_scratch + shape.own_arrays() * own_elements + m_stage * stage;
+  }
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const { return other_first() + shape.columns * stride; }
   /// LSE, then delta, of the tile's queries.
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_statistics() const {

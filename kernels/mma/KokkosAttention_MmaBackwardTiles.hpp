@@ -24,18 +24,21 @@ struct MmaBackwardShape {
   int stages;
   int warps;  // a team
   int teams;  // that a multiprocessor is to hold
+
+  /// Own rows that it needs: dV is computed from scores alone.
+  KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 ? 2 : 1; }
 };
 
 inline constexpr MmaBackwardShape mma_backward_shapes[] = {
     {Side::queries, 64, 64, 0, 32, 2, 8, 1},   {Side::keys, 64, 64, 64, 16, 2, 4, 2},
     {Side::queries, 128, 128, 0, 16, 2, 4, 1}, {Side::keys, 128, 128, 0, 16, 2, 4, 1},
-    {Side::keys, 128, 0, 128, 16, 2, 4, 1},    {Side::queries, 256, 128, 0, 16, 1, 2, 1},
-    {Side::keys, 256, 128, 0, 16, 1, 2, 1},    {Side::keys, 256, 0, 128, 16, 1, 2, 1},
+    {Side::keys, 128, 0, 128, 16, 2, 8, 1},    {Side::queries, 256, 128, 0, 16, 1, 2, 1},
+    {Side::keys, 256, 128, 0, 16, 1, 2, 1},    {Side::keys, 256, 0, 128, 16, 1, 4, 1},
 };
 inline constexpr int mma_backward_shape_count = int(sizeof(mma_backward_shapes) / sizeof(MmaBackwardShape));
 
-/// A team's tile. The arrays in team scratch: own first and second rows, packed; stages of the other side's first and
-/// second rows; stages of LSE and delta where the other side is that of queries.
+/// A team's tile. The arrays in team scratch: own first and, but for dV alone, second rows, packed; stages of the other
+/// side's first and second rows; stages of LSE and delta where the other side is that of queries.
 struct MmaBackwardTile {
   int shape = -1;             // in mma_backward_shapes
   int rows = 0, columns = 0;  // of the own side, of the other
@@ -50,16 +53,16 @@ constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, i
   MmaBackwardShape const shape = mma_backward_shapes[shape_number];
   auto const parts             = [](int dim, int columns) { return columns > 0 ? (dim + columns - 1) / columns : 0; };
   MmaBackwardTile tile;
-  tile.shape       = shape_number;
-  tile.rows        = 16 * shape.warps;
-  tile.columns     = shape.columns;
-  int const first  = parts(query.head_dim, shape.first_columns);
-  int const second = parts(query.value_dim, shape.second_columns);
-  tile.parts       = first > second ? first : second > 0 ? second : 1;
-  int const stride = mma_stride<Arithmetic>(shape.head_columns);
-  tile.scratch_bytes =
-      std::size_t(2 * tile.rows * shape.head_columns + shape.stages * shape.columns * 2 * (stride + 1)) *
-      sizeof(typename Arithmetic::Number);
+  tile.shape         = shape_number;
+  tile.rows          = 16 * shape.warps;
+  tile.columns       = shape.columns;
+  int const first    = parts(query.head_dim, shape.first_columns);
+  int const second   = parts(query.value_dim, shape.second_columns);
+  tile.parts         = first > second ? first : second > 0 ? second : 1;
+  int const stride   = mma_stride<Arithmetic>(shape.head_columns);
+  tile.scratch_bytes = std::size_t(shape.own_arrays() * tile.rows * shape.head_columns +
+                                   shape.stages * shape.columns * 2 * (stride + 1)) *
+                       sizeof(typename Arithmetic::Number);
   tile.team_size = shape.warps;
   return tile;
 }
