@@ -8,6 +8,8 @@
 #include <KokkosAttention_Concepts.hpp>
 #include <KokkosAttention_Gradients.hpp>
 #include <KokkosAttention_HostBackward.hpp>
+#include <KokkosAttention_MmaBackward.hpp>
+#include <KokkosAttention_MmaChoice.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_Options.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
@@ -128,6 +130,16 @@ void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V c
   auto const scores    = Impl::make_scores(options, functors...);
   auto const mask      = Impl::make_mask(options, functors...);
   Impl::WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
+  if constexpr (Impl::has_mma<Space, ScalarType>) {
+    if (Impl::MmaBackwardTiles const tiles = Impl::mma_backward_tiles(space, arguments); tiles.count > 0) {
+      if constexpr (sizeof...(Functors) == 0)
+        Impl::MmaBackwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles,
+                                                          workspace.data());
+      else
+        Impl::mma_backward(space, arguments, scores, mask, dropout, tiles, workspace.data());
+      return;
+    }
+  }
   if constexpr (sizeof...(Functors) != 0) {
     Impl::portable_backward(space, arguments, scores, mask, dropout, workspace.data());
   } else {

@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Backward.hpp>
 #include <KokkosAttention_Forward.hpp>
+#include <KokkosAttention_MmaChoice.hpp>
 #include <KokkosAttention_Unfused.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -131,6 +132,41 @@ void describe_portable(std::ostream& text, BackwardArguments<ScalarType> const& 
   if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
 }
 
+inline void describe_mma(std::ostream& text, MmaTile const& tile) {
+  text << "  engine: mma\n";
+  describe_tile(text, "tile", tile.queries, tile.keys, tile);
+}
+
+inline void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
+  MmaBackwardShape const& shape = mma_backward_shapes[tile.shape];
+  if (shape.own == Side::queries) return describe_tile(text, "dq tile", tile.rows, tile.columns, tile);
+  std::string name = "dk and dv tile";
+  if (shape.first_columns == 0) name = "dv tile";
+  if (shape.second_columns == 0) name = "dk tile";
+  describe_tile(text, name, tile.columns, tile.rows, tile);
+}
+
+/// \param portable_tile tile of a target; the bias gradient is the portable engine's
+template <Scalar ScalarType, class TileOf>
+void describe_mma(std::ostream& text, BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles,
+                  TileOf const& portable_tile) {
+  text << "  engine: mma\n";
+  for (int n = 0; n < tiles.count; ++n) describe_mma(text, tiles.tile[n]);
+  if (arguments.dbias.data == nullptr) return;
+  PortableBackwardTile const tile = portable_tile(GradientOf::bias);
+  describe_tile(text, "dbias tile (portable)", tile.rows, tile.columns, tile);
+}
+
+/// Why no engine that would be faster than the portable one was taken.
+template <class Space, Scalar ScalarType>
+std::string why_portable([[maybe_unused]] Space const& space, AttentionArguments<ScalarType> const& arguments,
+                         bool with_functors) {
+  if constexpr (runs_on_host<Space>)
+    return why_not_host<Space>(arguments, with_functors);
+  else
+    return why_not_mma(space, arguments);
+}
+
 }  // namespace Impl
 
 /// The engine and tile that `forward` with these arguments would use, its memory, and why no faster engine was taken.
@@ -145,14 +181,18 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "forward", sizes);
-  if constexpr (with_functors)
+  Impl::MmaTile const mma_tile = Impl::mma_tile(space, sizes);
+  if (mma_tile.shape >= 0)
+    Impl::describe_mma(text, mma_tile);
+  else if constexpr (with_functors)
     Impl::describe_portable(text, Impl::portable_tile<Space>(sizes));
   else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(sizes); host != nullptr)
     Impl::describe_host(text, space, *host, arguments);
   else
     Impl::describe_portable(text, Impl::PortableInstance<Space, ScalarType>::tile(sizes));
   text << "  workspace: " << bytes << " bytes\n"
-       << "  faster engines: " << Impl::why_not_host<Space>(sizes, with_functors) << "\n"
+       << "  faster engines: "
+       << (mma_tile.shape >= 0 ? "none in this version" : Impl::why_portable(space, sizes, with_functors)) << "\n"
        << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
   return text.str();
 }
@@ -172,20 +212,25 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const& space, DOut co
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "backward", sizes);
-  if constexpr (with_functors)
-    Impl::describe_portable(text, arguments, [&](Impl::GradientOf target) {
+  auto const portable_tile = [&](Impl::GradientOf target) {
+    if constexpr (with_functors)
       return Impl::choose_backward_tile(Impl::tile_query<Space>(sizes), target);
-    });
-  else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(sizes); host != nullptr)
+    else
+      return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
+  };
+  Impl::MmaBackwardTiles const mma_tiles = Impl::mma_backward_tiles(space, arguments);
+  Impl::HostKernels const* const host    = with_functors ? nullptr : Impl::host_kernels_for<Space>(sizes);
+  if (mma_tiles.count > 0)
+    Impl::describe_mma(text, arguments, mma_tiles, portable_tile);
+  else if (host != nullptr)
     Impl::describe_host(text, space, *host, arguments);
   else
-    Impl::describe_portable(text, arguments, [&](Impl::GradientOf target) {
-      return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
-    });
+    Impl::describe_portable(text, arguments, portable_tile);
   text << "  workspace: " << bytes << " bytes\n"
        << "  deterministic: yes" << (options.deterministic ? "" : ", though not asked for: this engine always is")
        << "\n"
-       << "  faster engines: " << Impl::why_not_host<Space>(sizes, with_functors) << "\n";
+       << "  faster engines: "
+       << (mma_tiles.count > 0 ? "none in this version" : Impl::why_portable(space, sizes, with_functors)) << "\n";
   return text.str();
 }
 

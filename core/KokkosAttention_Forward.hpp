@@ -7,6 +7,8 @@
 #include <KokkosAttention_Checks.hpp>
 #include <KokkosAttention_Concepts.hpp>
 #include <KokkosAttention_HostForward.hpp>
+#include <KokkosAttention_MmaChoice.hpp>
+#include <KokkosAttention_MmaForward.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_Options.hpp>
 #include <KokkosAttention_PortableForward.hpp>
@@ -78,6 +80,14 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   auto const scores = make_scores(options, functors...);
   auto const mask   = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
+  if constexpr (has_mma<Space, ScalarType>) {
+    if (MmaTile const tile = mma_tile(space, arguments); tile.shape >= 0) {
+      if constexpr (sizeof...(Functors) != 0)
+        return mma_forward(space, arguments, scores, mask, dropout, tile);
+      else
+        return MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tile);
+    }
+  }
   if constexpr (sizeof...(Functors) != 0) {
     portable_forward(space, arguments, scores, mask, dropout);
   } else {

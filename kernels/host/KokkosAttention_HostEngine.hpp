@@ -74,7 +74,15 @@ class HostEngine {
 
   void load_keys(Tile const& tile) {
     m_key = Operands::rows(rows_of(m_arguments.k, tile, m_arguments.head_dim), m_scratch + m_tile.key_offset);
-    if (m_streams) prefetch_after(tile);
+  }
+
+  /// Few queries wait for memory at each key; more of them find the keys in a cache.
+  void prefetch(Tile const& next) {
+    if (!m_streams) return;
+    m_prefetch = HostPrefetch();
+    m_prefetch.add(rows_of(m_arguments.k, next, m_arguments.head_dim));
+    m_prefetch.add(rows_of(m_arguments.v, next, m_arguments.value_dim));
+    m_prefetch.divide(prefetch_steps(next));
   }
 
   void load_values(Tile const& tile) {
@@ -177,17 +185,6 @@ class HostEngine {
     auto const parts = [](int rows) { return (rows + Operands::step_rows - 1) / Operands::step_rows; };
     int const groups = (vectors(tile) + m_tile.group - 1) / m_tile.group;
     return vectors(tile) + groups * (parts(m_tile.keys) + parts(m_arguments.value_dim));
-  }
-
-  /// Asks for the keys and values of the next tile.
-  void prefetch_after(Tile const& tile) {
-    Tile next      = tile;
-    next.key_begin = tile.key_end;
-    next.key_end   = Kokkos::min(tile.key_end + m_tile.keys, m_sequence.k_len);
-    m_prefetch     = HostPrefetch();
-    m_prefetch.add(rows_of(m_arguments.k, next, m_arguments.head_dim));
-    m_prefetch.add(rows_of(m_arguments.v, next, m_arguments.value_dim));
-    m_prefetch.divide(prefetch_steps(tile));
   }
 
   KOKKOS_FORCEINLINE_FUNCTION KeptWeights kept(Tile const& tile) const {

@@ -66,6 +66,7 @@ class HostGradientLanes {
     return Vector::load(m_statistics.delta + (i.first - m_statistics.query_begin));
   }
   KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
+  KOKKOS_FORCEINLINE_FUNCTION static Vector exponential(Vector x) { return softmax_exponential(x); }
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {

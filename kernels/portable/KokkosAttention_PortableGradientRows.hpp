@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_PORTABLEGRADIENTROWS_HPP
 
 #include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_Exponential.hpp>
 #include <KokkosAttention_Loops.hpp>
 #include <KokkosAttention_PortableDropout.hpp>
 #include <KokkosAttention_PortableProduct.hpp>
@@ -49,6 +50,7 @@ class PortableGradientRow {
   KOKKOS_FUNCTION T lse(index_t i) const { return m_statistics.lse[i - m_statistics.query_begin]; }
   KOKKOS_FUNCTION T delta(index_t i) const { return m_statistics.delta[i - m_statistics.query_begin]; }
   KOKKOS_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
+  KOKKOS_FORCEINLINE_FUNCTION static T exponential(T x) { return softmax_exponential(x); }
 
   template <class F>
   KOKKOS_FUNCTION void update(F const& f) const {

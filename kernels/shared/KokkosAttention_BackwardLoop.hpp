@@ -5,7 +5,6 @@
 #define KOKKOSATTENTION_BACKWARDLOOP_HPP
 
 #include <KokkosAttention_Arguments.hpp>
-#include <KokkosAttention_Exponential.hpp>
 #include <KokkosAttention_Masks.hpp>
 #include <KokkosAttention_Scores.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
@@ -24,11 +23,12 @@
 ///
 ///     engine.begin(sequence, tile)   loads the rows of its own side, clears its sums
 ///     engine.draw(tile, dropout)     draws which weights are kept
+///     engine.prefetch(tile)          the tile that comes after the next one; for engines that load ahead
 ///     engine.multiply(tile)          brings the other side's rows in; scores = scale * Q K^T, gradients = dO V^T
 ///     engine.for_each_row(tile, f)   f(row) for the rows of its own side, with row.update(f(i, j, score, gradient)),
 ///                                    row.update_lanes(f) where f is arithmetic that a vector can do,
-///                                    row.lse(i) (+inf for a query with nothing to attend), row.delta(i), row.kept(i,
-///                                    j)
+///                                    row.exponential(x), row.lse(i) (+inf for a query with nothing to attend),
+///                                    row.delta(i), row.kept(i, j)
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
 
@@ -36,7 +36,7 @@ namespace KokkosAttention::Impl {
 
 /// Turns a tile's scores into weights W, and the gradients of the weights into those of a score function's input.
 template <ScoreInput input, class Engine, class Scores, Mask M, class T>
-KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scores, M const& mask,
+KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M const& mask,
                                         WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile,
                                         Coverage tile_covers) {
   engine.for_each_row(tile, [&](auto const& row) {
@@ -54,7 +54,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine const& engine, Scores const& scor
         gradient = 0;
       });
     auto const weigh = [&](auto i, auto& score, auto& gradient) {
-      score    = softmax_exponential(score - row.lse(i));
+      score    = row.exponential(score - row.lse(i));
       gradient = score * gradient;
     };
     if (subtract_first)
@@ -80,6 +80,24 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
   engine.accumulate(tile);
 }
 
+/// Goes through the tiles that `find` finds one after the other: find(tile) -> what the mask lets through, none at the
+/// end.
+template <ScoreInput input, class Engine, class Scores, Mask M, class T, class Find>
+KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, WeightDropout<T> const& dropout,
+                                 Sequence const& sequence, Find const& find) {
+  Tile next            = {};
+  Coverage next_covers = find(next);
+  while (next_covers != Coverage::none) {
+    Tile const tile            = next;
+    Coverage const tile_covers = next_covers;
+    next_covers                = find(next);
+    if constexpr (requires { engine.prefetch(next); }) {
+      if (next_covers != Coverage::none) engine.prefetch(next);
+    }
+    backward_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
+  }
+}
+
 /// The gradient of a tile of queries.
 /// \param tile head and queries of the league member; its keys are ignored
 template <class Engine, class Scores, Mask M, class T>
@@ -90,13 +108,18 @@ KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M
   engine.begin(sequence, tile);
   KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
   index_t const end    = Kokkos::min(range.end, sequence.k_len);
-  for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
-    tile.key_begin             = begin;
-    tile.key_end               = Kokkos::min(begin + tile_keys, sequence.k_len);
-    Coverage const tile_covers = Impl::coverage(mask, tile);
-    if (tile_covers != Coverage::none)
-      backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile, tile_covers);
-  }
+  index_t begin        = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys;
+  visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, [&](Tile& found) {
+    for (; begin < end; begin += tile_keys) {
+      found                      = {tile.batch,     tile.head, tile.query_begin,
+                                    tile.query_end, begin,     Kokkos::min(begin + tile_keys, sequence.k_len)};
+      Coverage const tile_covers = Impl::coverage(mask, found);
+      if (tile_covers == Coverage::none) continue;
+      begin += tile_keys;
+      return tile_covers;
+    }
+    return Coverage::none;
+  });
   engine.finish(tile);
 }
 
@@ -109,18 +132,24 @@ KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M c
                                        index_t tile_queries) {
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  for (int head = tile.head; head < tile.head + heads; ++head) {
-    QueryRange const range = Impl::query_range(mask, tile.batch, head, tile.key_begin, tile.key_end);
-    index_t const end      = Kokkos::min(range.end, sequence.q_len);
-    for (index_t begin = Kokkos::max(range.begin, index_t(0)) / tile_queries * tile_queries; begin < end;
-         begin += tile_queries) {
-      Tile const pairs{tile.batch,     head,        begin, Kokkos::min(begin + tile_queries, sequence.q_len),
-                       tile.key_begin, tile.key_end};
-      Coverage const tile_covers = Impl::coverage(mask, pairs);
-      if (tile_covers != Coverage::none)
-        backward_tile<ScoreInput::product>(engine, scores, mask, dropout, sequence, pairs, tile_covers);
+  int head      = tile.head - 1;
+  index_t begin = 0, end = 0;
+  visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, [&](Tile& found) {
+    for (;;) {
+      for (; begin < end; begin += tile_queries) {
+        found = {tile.batch,     head,        begin, Kokkos::min(begin + tile_queries, sequence.q_len),
+                 tile.key_begin, tile.key_end};
+        Coverage const tile_covers = Impl::coverage(mask, found);
+        if (tile_covers == Coverage::none) continue;
+        begin += tile_queries;
+        return tile_covers;
+      }
+      if (++head == tile.head + heads) return Coverage::none;
+      QueryRange const range = Impl::query_range(mask, tile.batch, head, tile.key_begin, tile.key_end);
+      begin                  = Kokkos::max(range.begin, index_t(0)) / tile_queries * tile_queries;
+      end                    = Kokkos::min(range.end, sequence.q_len);
     }
-  }
+  });
   engine.finish(tile);
 }
 

@@ -21,6 +21,7 @@
 ///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
 ///     engine.draw(tile, dropout)     draws which weights are kept
 ///     engine.load_keys(tile)         brings a tile of keys in
+///     engine.prefetch(tile)          the tile that is next to be loaded; for engines that load ahead
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
@@ -53,14 +54,28 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
   engine.begin(sequence, tile);
   KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
   index_t const end    = Kokkos::min(Kokkos::min(range.end, keys.end), sequence.k_len);
-  // Tiles begin at multiples of their size, whatever the mask: the order of sums does not depend on it.
-  for (index_t begin = Kokkos::max(range.begin, keys.begin) / tile_keys * tile_keys; begin < end; begin += tile_keys) {
-    tile.key_begin             = begin;
-    tile.key_end               = Kokkos::min(begin + tile_keys, sequence.k_len);
-    Coverage const tile_covers = Impl::coverage(mask, tile);
-    if (tile_covers == Coverage::none) continue;
+  // Finds the next tile that the mask does not leave empty. Tiles begin at multiples of their size, whatever the mask:
+  // the order of sums does not depend on it.
+  auto const find = [&](index_t begin, Tile& found) {
+    for (; begin < end; begin += tile_keys) {
+      found.key_begin            = begin;
+      found.key_end              = Kokkos::min(begin + tile_keys, sequence.k_len);
+      Coverage const tile_covers = Impl::coverage(mask, found);
+      if (tile_covers != Coverage::none) return tile_covers;
+    }
+    return Coverage::none;
+  };
+  Tile next            = tile;
+  Coverage next_covers = find(Kokkos::max(range.begin, keys.begin) / tile_keys * tile_keys, next);
+  while (next_covers != Coverage::none) {
+    Coverage const tile_covers = next_covers;
+    tile                       = next;
+    next_covers                = find(tile.key_begin + tile_keys, next);
 
     engine.load_keys(tile);
+    if constexpr (requires { engine.prefetch(next); }) {
+      if (next_covers != Coverage::none) engine.prefetch(next);
+    }
     if (dropout.active()) engine.draw(tile, dropout);
     engine.multiply_query_key(tile);
     engine.load_values(tile);

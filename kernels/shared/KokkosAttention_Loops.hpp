@@ -16,7 +16,10 @@
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__) || defined(__SYCL_DEVICE_ONLY__)
 #define KOKKOSATTENTION_UNROLL _Pragma("unroll")
 #define KOKKOSATTENTION_LANES _Pragma("unroll")
+/// A loop that is rarely run, or long: written once.
+#define KOKKOSATTENTION_ROLLED _Pragma("unroll 1")
 #else
+#define KOKKOSATTENTION_ROLLED
 #define KOKKOSATTENTION_LANES _Pragma("omp simd")
 #if defined(__NVCC__)
 // nvcc passes the host compiler's pragma on, but warns that it does not know it.

@@ -1,0 +1,320 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMABACKWARDENGINE_HPP
+#define KOKKOSATTENTION_MMABACKWARDENGINE_HPP
+
+#include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaBackwardTiles.hpp>
+#include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaGradientRows.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The tile operations of the mma engine's backward pass. A warp owns 16 rows of queries, or of keys: their scores,
+/// gradients and sums stay in its registers. With scores transposed along, both are the same products.
+
+namespace KokkosAttention::Impl {
+
+template <Scalar ScalarType>
+struct MmaBackwardData {
+  BackwardArguments<ScalarType> arguments;
+  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
+  MmaBackwardTile tile;
+};
+
+template <Scalar ScalarType, class Member, int shape_number>
+class MmaBackwardEngine {
+  static constexpr MmaBackwardShape shape = mma_backward_shapes[shape_number];
+
+  using Arithmetic = MmaArithmetic<ScalarType>;
+  using T          = accumulation_t<ScalarType>;
+  using Sum        = typename Arithmetic::Sum;
+  using Left       = typename Arithmetic::Left;
+  using Rows       = MatrixRows<ScalarType const>;
+
+  static constexpr Side own          = shape.own;
+  static constexpr Side other        = own == Side::queries ? Side::keys : Side::queries;
+  static constexpr int column_blocks = shape.columns / Arithmetic::columns;
+  static constexpr int first_blocks  = shape.first_columns / Arithmetic::columns;
+  static constexpr int second_blocks = shape.second_columns / Arithmetic::columns;
+  static constexpr int stride        = mma_stride<Arithmetic>(shape.head_columns);
+  static constexpr int own_elements  = 16 * shape.warps * shape.head_columns;  // of first or second rows
+  static constexpr int stage         = 2 * shape.columns * (stride + 1);
+
+  using TileRows   = MmaGradientRows<Arithmetic, T, own, column_blocks>;
+  using Statistics = typename TileRows::Statistics;
+
+  Member const& m_member;
+  BackwardArguments<ScalarType> const& m_arguments;
+  Tensor<T const> const& m_deltas;
+  int m_part = 0;
+  MmaLane m_lane;
+  WarpExponential m_exponential;
+  int m_row;  // of the team's tile: the lane's first
+  ScalarType* m_scratch;
+  Sequence m_sequence = {};
+  int m_stage         = 0;      // that is in use
+  bool m_ahead        = false;  // the next tile's copies have begun
+  bool m_has_next     = false;
+  Tile m_next         = {};
+
+  Sum m_scores[column_blocks], m_gradients[column_blocks];
+  // Arrays have elements, whether there is something to sum or not.
+  Sum m_first_sum[first_blocks > 0 ? first_blocks : 1], m_second_sum[second_blocks > 0 ? second_blocks : 1];
+  Statistics m_statistics;
+  unsigned m_kept[2];
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION MmaBackwardEngine(Member const& member, MmaBackwardData<ScalarType> const& data)
+      : m_member(member),
+        m_arguments(data.arguments),
+        m_deltas(data.delta),
+        m_lane(MmaLane::here()),
+        m_exponential(m_lane),
+        m_row(16 * member.team_rank() + m_lane.quad),
+        m_scratch(as_shared(static_cast<ScalarType*>(
+            member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))) {}
+
+  /// Which columns of the sums are computed next.
+  KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_part = part; }
+
+  KOKKOS_FORCEINLINE_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
+    m_sequence = sequence;
+    wait_for_copies();
+    m_member.team_barrier();  // some threads may still be at work on the team's last tile
+    copy_own(first(own, tile), m_scratch);
+    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), m_scratch + own_elements);
+    clear(m_first_sum);
+    clear(m_second_sum);
+    if constexpr (own == Side::queries) {
+      KOKKOSATTENTION_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        index_t const i = tile.query_begin + m_row + 8 * h;
+        bool const real = i < tile.query_end;
+        m_statistics.lse[h] =
+            real ? usable_lse(m_arguments.lse(sequence.entry, tile.head, sequence.q_begin + i, 0)) : T(0);
+        m_statistics.delta[h] = real ? m_deltas(sequence.entry, tile.head, sequence.q_begin + i, 0) : T(0);
+      }
+    }
+    m_ahead = m_has_next = false;
+  }
+
+  /// The tile that comes after the one that is multiplied next.
+  KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile) {
+    m_next     = tile;
+    m_has_next = true;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
+    MmaPlace const at = place(tile);
+    KOKKOSATTENTION_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      m_kept[h] = 0;
+      KOKKOSATTENTION_ROLLED
+      for (int c = 0; c < 2 * column_blocks; ++c) {
+        index_t const row = at.row + 8 * h, column = at.column + c / 2 * 8 + c % 2;
+        bool const kept = own == Side::queries ? dropout.kept(tile.batch, tile.head, row, column)
+                                               : dropout.kept(tile.batch, tile.head, column, row);
+        m_kept[h] |= unsigned(kept) << c;
+      }
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const& tile) {
+    if constexpr (shape.stages == 1)
+      m_member.team_barrier();  // the last tile is in its place until all have done with it
+    else
+      m_stage = 1 - m_stage;
+    if (!m_ahead) copy_other(tile);
+    wait_for_copies();
+    m_member.team_barrier();
+    m_ahead = false;
+    if constexpr (shape.stages == 2) {
+      if (m_has_next) {
+        m_stage = 1 - m_stage;
+        copy_other(m_next);
+        m_stage = 1 - m_stage;
+        m_ahead = true;
+      }
+    }
+    m_has_next = false;
+
+    multiply_rows(m_scratch, other_first(), m_scores);
+    // dV needs no gradients of the weights.
+    if constexpr (first_blocks > 0)
+      multiply_rows(m_scratch + own_elements, other_second(), m_gradients);
+    else
+      clear(m_gradients);
+    int const columns = place(tile).columns;
+    for_each_element<1, column_blocks>(
+        [&](int, int n, int h, int e) { m_scores[n].value[2 * h + e] *= m_arguments.scale; });
+    if constexpr (own == Side::queries) {
+      // Keys beyond the end have no weight. Queries beyond the end have one, but a dO of 0.
+      if (count(other, tile) < shape.columns)
+        for_each_element<1, column_blocks>([&](int, int n, int h, int e) {
+          if (8 * n + e >= columns) m_scores[n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
+        });
+    } else {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          ScalarType const* const lse   = other_statistics() + 8 * n + 2 * m_lane.member + e;
+          m_statistics.lse[2 * n + e]   = usable_lse(lse[0]);
+          m_statistics.delta[2 * n + e] = lse[shape.columns];
+        }
+      }
+    }
+  }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
+    f(TileRows(m_scores, m_gradients, m_statistics, m_kept, m_exponential, place(tile)));
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
+    if constexpr (second_blocks > 0)
+      add_product(m_scores, other_second() + m_part * shape.second_columns, m_second_sum);
+    if constexpr (first_blocks > 0) add_product(m_gradients, other_first() + m_part * shape.first_columns, m_first_sum);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
+    if constexpr (first_blocks > 0)
+      store(own == Side::queries ? m_arguments.dq : m_arguments.dk, tile, m_arguments.head_dim, m_arguments.scale,
+            m_first_sum);
+    if constexpr (second_blocks > 0) store(m_arguments.dv, tile, m_arguments.value_dim, T(1), m_second_sum);
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION static index_t begin_of(Side side, Tile const& tile) {
+    return side == Side::queries ? tile.query_begin : tile.key_begin;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static int count(Side side, Tile const& tile) {
+    return static_cast<int>((side == Side::queries ? tile.query_end : tile.key_end) - begin_of(side, tile));
+  }
+  KOKKOS_FORCEINLINE_FUNCTION int head(Side side, Tile const& tile) const {
+    return side == Side::queries ? tile.head : m_arguments.kv_head(tile.head);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION index_t array_row(Side side, Tile const& tile) const {
+    return begin_of(side, tile) + (side == Side::queries ? m_sequence.q_begin : m_sequence.k_begin);
+  }
+  /// The tile's rows of q or k.
+  KOKKOS_FORCEINLINE_FUNCTION Rows first(Side side, Tile const& tile) const {
+    return {side == Side::queries ? m_arguments.q : m_arguments.k,
+            m_sequence.entry,
+            head(side, tile),
+            array_row(side, tile),
+            count(side, tile),
+            m_arguments.head_dim};
+  }
+  /// The tile's rows of dO or v.
+  KOKKOS_FORCEINLINE_FUNCTION Rows second(Side side, Tile const& tile) const {
+    return {side == Side::queries ? m_arguments.d_out : m_arguments.v,
+            m_sequence.entry,
+            head(side, tile),
+            array_row(side, tile),
+            count(side, tile),
+            m_arguments.value_dim};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
+    return {begin_of(own, tile) + m_row, begin_of(other, tile) + 2 * m_lane.member, count(own, tile) - m_row,
+            count(other, tile) - 2 * m_lane.member};
+  }
+
+  /// A query with nothing to attend gets an LSE of +inf, so that all its weights are 0.
+  KOKKOS_FORCEINLINE_FUNCTION static T usable_lse(T lse) {
+    constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
+    return lse == -infinity ? infinity : lse;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
+    return m_scratch + shape.own_arrays() * own_elements + m_stage * stage;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const { return other_first() + shape.columns * stride; }
+  /// LSE, then delta, of the tile's queries.
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_statistics() const {
+    return other_first() + 2 * shape.columns * stride;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
+    copy_numbers_ahead(m_member, rows, 16 * shape.warps, shape.head_columns, to, [](int i, int d) {
+      return i / 16 * 16 * shape.head_columns + Arithmetic::packed_place(i % 16, d);
+    });
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) const {
+    Rows const q_or_k = first(other, tile), do_or_v = second(other, tile);
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
+                                                                            copies_in_packs(q_or_k));
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
+                                                                            copies_in_packs(do_or_v));
+    if constexpr (own == Side::keys) {
+      static_assert(shape.columns <= 32);
+      int const n        = m_lane.number();
+      bool const inside  = n < count(Side::queries, tile);
+      index_t const i    = array_row(Side::queries, tile) + (inside ? n : 0);
+      T const* const lse = &m_arguments.lse(m_sequence.entry, tile.head, i, 0);
+      if (m_member.team_rank() == 0 && n < shape.columns) {
+        copy_ahead<sizeof(T)>(other_statistics() + n, lse, inside);
+        copy_ahead<sizeof(T)>(other_statistics() + shape.columns + n, &m_deltas(m_sequence.entry, tile.head, i, 0),
+                              inside);
+      }
+    }
+  }
+
+  template <int n>
+  KOKKOS_FORCEINLINE_FUNCTION static void clear(Sum (&sums)[n]) {
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < n; ++b) sums[b] = Sum{};
+  }
+
+  /// result = own rows * (other side's rows)^T
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(ScalarType const* own_rows, ScalarType const* other_rows,
+                                                 Sum (&result)[column_blocks]) const {
+    clear(result);
+    ScalarType const* const left_rows = own_rows + (m_row - m_lane.quad) * shape.head_columns;
+    KOKKOSATTENTION_UNROLL
+    for (int block = 0; block < shape.head_columns / Arithmetic::steps; ++block) {
+      Left const left = Arithmetic::left(left_rows, block, m_lane);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n)
+        Arithmetic::multiply_add(result[n], left,
+                                 Arithmetic::right_from_columns(other_rows + 8 * n * stride, stride, block, m_lane));
+    }
+  }
+
+  /// sums += factors * (other side's rows)
+  template <int blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void add_product(Sum const (&factors)[column_blocks], ScalarType const* other_rows,
+                                               Sum (&sums)[blocks]) const {
+    KOKKOSATTENTION_UNROLL
+    for (int s = 0; s < column_blocks; ++s) {
+      Left const left = Arithmetic::left(factors[s]);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < blocks; n += 2) {
+        auto const right = Arithmetic::right_from_rows(other_rows + 8 * s * stride, stride, 8 * n, m_lane);
+        KOKKOSATTENTION_UNROLL
+        for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(sums[n + c], left, right, c);
+      }
+    }
+  }
+
+  template <int blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor,
+                                         Sum const (&sums)[blocks]) const {
+    if (tensor.data == nullptr) return;
+    int const rows = count(own, tile) - m_row, first_column = 8 * blocks * m_part;
+    MatrixRows<ScalarType> const to(tensor, m_sequence.entry, head(own, tile), array_row(own, tile), 0, dim);
+    for_each_element<1, blocks>([&](int, int n, int h, int e) {
+      int const d = first_column + 16 * (n / 2) + Arithmetic::column(n % 2, e, m_lane);
+      if (8 * h < rows && d < dim) to(m_row + 8 * h, d) = static_cast<ScalarType>(factor * sums[n].value[2 * h + e]);
+    });
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif

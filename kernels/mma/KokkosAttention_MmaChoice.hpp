@@ -1,0 +1,76 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMACHOICE_HPP
+#define KOKKOSATTENTION_MMACHOICE_HPP
+
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaBackwardTiles.hpp>
+#include <KokkosAttention_MmaInstances.hpp>
+#include <KokkosAttention_MmaTiles.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <string>
+
+/// \file
+/// Which calls the mma engine takes, and why it does not take others.
+
+namespace KokkosAttention::Impl {
+
+/// What the choice of a tile depends on, for a call on an execution space.
+template <class ExecutionSpace, Scalar ScalarType>
+MmaTileQuery mma_tile_query(AttentionArguments<ScalarType> const& arguments) {
+  // The rest is for alignment.
+  return {arguments.head_dim, arguments.value_dim,
+          std::size_t(Kokkos::TeamPolicy<ExecutionSpace>::scratch_size_max(0)) - mma_scratch_alignment};
+}
+
+/// Whether an instance's device has the instructions; Kokkos knows, nothing is asked of the device.
+template <class ExecutionSpace>
+bool device_has_mma([[maybe_unused]] ExecutionSpace const& space) {
+  if constexpr (compiled_for_mma<ExecutionSpace>)
+    return space.cuda_device_prop().major >= 8;
+  else
+    return false;
+}
+
+/// The tile of a forward call; shape is -1 if the engine does not take it.
+template <class ExecutionSpace, Scalar ScalarType>
+MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
+  if constexpr (has_mma<ExecutionSpace, ScalarType>)
+    if (device_has_mma(space))
+      return choose_mma_tile<MmaArithmetic<ScalarType>>(mma_tile_query<ExecutionSpace>(arguments));
+  return {};
+}
+
+/// The tiles of a backward call; none if the engine does not take it.
+template <class ExecutionSpace, Scalar ScalarType>
+MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments) {
+  if constexpr (has_mma<ExecutionSpace, ScalarType>)
+    if (device_has_mma(space))
+      return choose_mma_backward_tiles<MmaArithmetic<ScalarType>>(
+          mma_tile_query<ExecutionSpace>(arguments), arguments.dq.data != nullptr, arguments.dk.data != nullptr,
+          arguments.dv.data != nullptr);
+  return {};
+}
+
+/// Why a call that the engine does not take is not taken.
+template <class ExecutionSpace, Scalar ScalarType>
+std::string why_not_mma(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
+  if constexpr (!has_mma<ExecutionSpace, ScalarType>) {
+    if constexpr (compiled_for_mma<ExecutionSpace>)
+      return std::string("not mma, which has no kernels for ") + scalar_name<ScalarType>() + " yet";
+    else
+      return "not mma, which is for NVIDIA GPUs of compute capability 8.0 and up";
+  } else {
+    if (!device_has_mma(space)) return "not mma, which needs compute capability 8.0";
+    if (arguments.head_dim > largest_mma_head_dim || arguments.value_dim > largest_mma_head_dim)
+      return "not mma, whose head dimensions end at " + std::to_string(largest_mma_head_dim);
+    return "not mma, for whose tiles there is too little team scratch";
+  }
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif

@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMACOPY_HPP
+#define KOKKOSATTENTION_MMACOPY_HPP
+
+#include <KokkosAttention_Loops.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_PortableLoad.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+/// \file
+/// Asynchronous copies of rows into team scratch: they arrive while the team computes.
+
+namespace KokkosAttention::Impl {
+
+/// The same memory, known to be shared memory: the compiler then uses its own instructions.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T* as_shared(T* pointer) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<T*>(__cvta_shared_to_generic(__cvta_generic_to_shared(pointer)));
+#else
+  return pointer;
+#endif
+}
+
+/// Copies 4, 8 or 16 bytes, or writes as many zeros.
+template <int bytes>
+KOKKOS_FORCEINLINE_FUNCTION void copy_ahead([[maybe_unused]] void* to, [[maybe_unused]] void const* from,
+                                            [[maybe_unused]] bool filled) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  auto const place = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  int const zeros  = !filled;
+  if constexpr (bytes == 16)
+    asm volatile("{ .reg .pred p; setp.ne.s32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(place),
+                 "l"(from), "r"(zeros));
+  else
+    asm volatile("{ .reg .pred p; setp.ne.s32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], %3, p; }" ::"r"(place),
+                 "l"(from), "r"(zeros), "n"(bytes));
+#endif
+}
+
+/// Waits until all of this thread's copies have arrived. Other threads' are seen after a barrier.
+KOKKOS_FORCEINLINE_FUNCTION void wait_for_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+/// Begins to copy rows to scratch, number (i, d) to scratch[place(i, d)], with zeros up to padded_rows and
+/// padded_columns.
+template <class Member, class T, class Place>
+KOKKOS_FORCEINLINE_FUNCTION void copy_numbers_ahead(Member const& member, MatrixRows<T const> const& source,
+                                                    int padded_rows, int padded_columns, T* scratch,
+                                                    Place const& place) {
+  int const lane = MmaLane::here().number();
+  KOKKOSATTENTION_ROLLED
+  for (int i = member.team_rank(); i < padded_rows; i += member.team_size()) {
+    KOKKOSATTENTION_ROLLED
+    for (int d = lane; d < padded_columns; d += 32) {
+      bool const inside = i < source.rows && d < source.columns;
+      copy_ahead<sizeof(T)>(scratch + place(i, d), inside ? &source(i, d) : source.data, inside);
+    }
+  }
+}
+
+/// Copies 16 bytes of each of some rows that are row_step apart.
+template <int count, int row_step, int stride, int padded_rows, class T>
+KOKKOS_FORCEINLINE_FUNCTION void copy_packs(MatrixRows<T const> const& source, int row, int column, T* scratch) {
+  int const rows = column < source.columns ? source.rows : 0;
+  T const* from  = source.data + row * source.row_stride + column;
+  T* const to    = scratch + row * stride + column;
+  KOKKOSATTENTION_UNROLL
+  for (int n = 0; n < count; ++n) {
+    if (padded_rows % row_step == 0 || row + n * row_step < padded_rows)
+      copy_ahead<16>(to + n * row_step * stride, from, row + n * row_step < rows);
+    from += row_step * source.row_stride;
+  }
+}
+
+/// Whether rows lie so that 16 bytes at a time can be copied.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T const> const& source) {
+  constexpr int pack = 16 / int(sizeof(T));
+  return source.column_stride == 1 && source.row_stride % pack == 0 && source.columns % pack == 0 &&
+         reinterpret_cast<std::uintptr_t>(source.data) % 16 == 0;
+}
+
+/// The same to rows that are a stride apart.
+/// \param in_packs what copies_in_packs says of the source
+template <int padded_rows, int padded_columns, int stride, int warps, class Member, class T>
+KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRows<T const> const& source, T* scratch,
+                                                 bool in_packs) {
+  if (!in_packs)
+    return copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
+                              [](int i, int d) { return i * stride + d; });
+  constexpr int pack = 16 / int(sizeof(T)), width = 32 * pack;
+  int const warp = member.team_rank(), lane = MmaLane::here().number();
+  if constexpr (padded_columns < width) {
+    // A warp copies several rows at once.
+    constexpr int lanes = padded_columns / pack, rows = 32 / lanes * warps;
+    int const row = warp * (32 / lanes) + lane / lanes, column = lane % lanes * pack;
+    copy_packs<padded_rows / rows + (padded_rows % rows != 0), rows, stride, padded_rows>(source, row, column, scratch);
+  } else {
+    KOKKOSATTENTION_UNROLL
+    for (int d = 0; d < padded_columns; d += width)
+      copy_packs<padded_rows / warps + (padded_rows % warps != 0), warps, stride, padded_rows>(
+          source, warp, d + pack * lane, scratch);
+  }
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif

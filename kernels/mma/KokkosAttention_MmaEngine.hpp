@@ -1,0 +1,280 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMAENGINE_HPP
+#define KOKKOSATTENTION_MMAENGINE_HPP
+
+#include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaRows.hpp>
+#include <KokkosAttention_MmaTiles.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The tile operations of the mma engine. A warp owns rows of queries: their scores, weights and output stay in its
+/// registers. Queries, keys and values are in team scratch, keys and values copied ahead of their use.
+
+namespace KokkosAttention::Impl {
+
+template <Scalar ScalarType, class Member, int shape_number>
+class MmaEngine {
+  static constexpr MmaShape shape = mma_shapes[shape_number];
+
+  using Arithmetic = MmaArithmetic<ScalarType>;
+  using T          = accumulation_t<ScalarType>;
+  using Sum        = typename Arithmetic::Sum;
+  using Left       = typename Arithmetic::Left;
+
+  static constexpr int row_blocks    = shape.row_blocks;
+  static constexpr int key_blocks    = shape.keys / Arithmetic::columns;
+  static constexpr int output_blocks = shape.value_columns / Arithmetic::columns;
+  static constexpr int head_stride   = mma_stride<Arithmetic>(shape.head_columns);
+  static constexpr int value_stride  = mma_stride<Arithmetic>(shape.value_columns);
+
+  using Rows = MmaRows<Arithmetic, T, row_blocks, key_blocks>;
+  using Pack = typename Rows::Pack;
+
+  Member const& m_member;
+  ForwardArguments<ScalarType> const& m_arguments;
+  MmaTile const& m_tile;
+  int m_first_column = 0;  // of the output
+  MmaLane m_lane;
+  WarpExponential m_exponential;
+  int m_row;  // of the team's tile: the lane's first
+  ScalarType* m_scratch;
+  Sequence m_sequence = {};
+  MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence
+  bool m_packed_keys = false, m_packed_values = false;
+  int m_stage     = 0;      // that is in use
+  bool m_ahead    = false;  // the next tile's copies have begun
+  bool m_has_next = false;
+  Tile m_next     = {};
+
+  Sum m_scores[row_blocks][key_blocks];
+  Sum m_output[row_blocks][output_blocks];
+  SoftmaxState<Pack> m_state;
+  unsigned m_kept[2 * row_blocks];
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION MmaEngine(Member const& member, ForwardArguments<ScalarType> const& arguments,
+                                        MmaTile const& tile)
+      : m_member(member),
+        m_arguments(arguments),
+        m_tile(tile),
+        m_lane(MmaLane::here()),
+        m_exponential(m_lane),
+        m_keys(arguments.k, 0, 0, 0, 0, 0),
+        m_values(arguments.v, 0, 0, 0, 0, 0),
+        m_row(16 * row_blocks * member.team_rank() + m_lane.quad),
+        m_scratch(as_shared(static_cast<ScalarType*>(
+            member.team_scratch(0).get_shmem_aligned(tile.scratch_bytes, mma_scratch_alignment)))) {}
+
+  /// Which columns of the output are computed next.
+  KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_first_column = part * shape.value_columns; }
+
+  KOKKOS_FORCEINLINE_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
+    m_sequence        = sequence;
+    int const kv_head = m_arguments.kv_head(tile.head);
+    m_keys            = {m_arguments.k, sequence.entry, kv_head, sequence.k_begin, 0, m_arguments.head_dim};
+    m_values          = {m_arguments.v.from(0, m_first_column), sequence.entry, kv_head, sequence.k_begin, 0,
+                         m_arguments.value_dim - m_first_column};
+    m_packed_keys     = copies_in_packs(m_keys);
+    m_packed_values   = copies_in_packs(m_values);
+    wait_for_copies();
+    m_member.team_barrier();  // some threads may still be at work on the team's last tile
+    copy_numbers_ahead(m_member,
+                       MatrixRows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
+                                  count(tile.query_begin, tile.query_end), m_arguments.head_dim),
+                       m_tile.queries, shape.head_columns, m_scratch, [](int i, int d) {
+                         return i / 16 * 16 * shape.head_columns + Arithmetic::packed_place(i % 16, d);
+                       });
+    m_state = SoftmaxState<Pack>();
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < output_blocks; ++n) m_output[b][n] = Sum{};
+    }
+    m_ahead = m_has_next = false;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {
+    m_stage = shape.stages - 1 - m_stage;
+    if (!m_ahead) {
+      copy_keys(tile);
+      if constexpr (shape.stages == 2) copy_values(tile);
+    }
+    wait_for_copies();
+    m_member.team_barrier();
+    if constexpr (shape.stages == 1) copy_values(tile);
+    m_ahead = m_has_next = false;
+  }
+
+  /// The tile that is loaded next.
+  KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile) {
+    if constexpr (shape.stages == 2) {
+      m_stage = 1 - m_stage;
+      copy_keys(tile);
+      copy_values(tile);
+      m_stage = 1 - m_stage;
+      m_ahead = true;
+    } else {
+      m_next     = tile;
+      m_has_next = true;
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void load_values(Tile const&) {
+    if constexpr (shape.stages == 1) {
+      wait_for_copies();
+      m_member.team_barrier();
+      if (m_has_next) copy_keys(m_next);
+      m_ahead = m_has_next;
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
+    static_assert(WeightDropout<T>::quad == 4);
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) {
+      m_kept[r] = 0;
+      KOKKOSATTENTION_ROLLED
+      for (int n = 0; n < key_blocks; ++n) {
+        unsigned const quad = dropout.kept_quad(tile.batch, tile.head, tile.query_begin + m_row + 8 * r,
+                                                tile.key_begin / 4 + 2 * n + m_lane.member / 2);
+        m_kept[r] |= (quad >> (2 * (m_lane.member % 2)) & 3u) << (2 * n);
+      }
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile) {
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < key_blocks; ++n) m_scores[b][n] = Sum{};
+    }
+    ScalarType const* const queries = m_scratch + (m_row - m_lane.quad) * shape.head_columns;
+    ScalarType const* const keys    = key_stage();
+    KOKKOSATTENTION_UNROLL
+    for (int block = 0; block < shape.head_columns / Arithmetic::steps; ++block) {
+      Left left[row_blocks];
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b)
+        left[b] = Arithmetic::left(queries + 16 * b * shape.head_columns, block, m_lane);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < key_blocks; ++n) {
+        auto const right = Arithmetic::right_from_columns(keys + 8 * n * head_stride, head_stride, block, m_lane);
+        KOKKOSATTENTION_UNROLL
+        for (int b = 0; b < row_blocks; ++b) Arithmetic::multiply_add(m_scores[b][n], left[b], right);
+      }
+    }
+    for_each_element<row_blocks, key_blocks>(
+        [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
+    int const columns = place(tile).columns;
+    if (count(tile.key_begin, tile.key_end) < shape.keys)
+      for_each_element<row_blocks, key_blocks>([&](int b, int n, int h, int e) {
+        if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
+      });
+  }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
+    f(Rows(m_scores, m_state, m_kept, m_exponential, place(tile)));
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void accumulate_output(Tile const&) {
+    rescale_output();
+    ScalarType const* const values = value_stage();
+    KOKKOSATTENTION_UNROLL
+    for (int s = 0; s < key_blocks; ++s) {
+      Left left[row_blocks];
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(m_scores[b][s]);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < output_blocks; n += 2) {
+        auto const right = Arithmetic::right_from_rows(values + 8 * s * value_stride, value_stride, 8 * n, m_lane);
+        KOKKOSATTENTION_UNROLL
+        for (int b = 0; b < row_blocks; ++b) {
+          KOKKOSATTENTION_UNROLL
+          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(m_output[b][n + c], left[b], right, c);
+        }
+      }
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
+    auto const& out   = m_arguments.out;
+    auto const& lse   = m_arguments.lse;
+    int const columns = m_arguments.value_dim - m_first_column;
+    KOKKOSATTENTION_UNROLL
+    for (int difference = 1; difference < 4; difference *= 2)
+      m_state.sum = m_state.sum + Pack::of([&](int r) { return quad_exchange(m_state.sum.value[r], difference); });
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) {
+      index_t const i = tile.query_begin + m_row + 8 * r;
+      if (i >= tile.query_end) continue;
+      SoftmaxState<T> const state{m_state.maximum.value[r], m_state.sum.value[r], T(0)};
+      T const normalisation = state.normalisation();
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < output_blocks; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          int const d = 16 * (n / 2) + Arithmetic::column(n % 2, e, m_lane);
+          // Nothing was accumulated where there was nothing to attend.
+          if (d < columns)
+            out(m_sequence.entry, tile.head, m_sequence.q_begin + i, m_first_column + d) = static_cast<ScalarType>(
+                normalisation == T(0) ? T(0) : normalisation * m_output[r / 2][n].value[2 * (r % 2) + e]);
+        }
+      }
+      if (lse.data != nullptr && m_first_column == 0 && m_lane.member == 0)
+        lse(m_sequence.entry, tile.head, m_sequence.q_begin + i, 0) = state.lse();
+    }
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION static int count(index_t begin, index_t end) { return static_cast<int>(end - begin); }
+
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* key_stage() const {
+    return m_scratch + m_tile.queries * shape.head_columns + m_stage * shape.keys * head_stride;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* value_stage() const {
+    return m_scratch + m_tile.queries * shape.head_columns + shape.stages * shape.keys * head_stride +
+           m_stage * shape.keys * value_stride;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
+    return {tile.query_begin + m_row, tile.key_begin + 2 * m_lane.member,
+            count(tile.query_begin, tile.query_end) - m_row, count(tile.key_begin, tile.key_end) - 2 * m_lane.member};
+  }
+
+  /// The rows of keys or values from a position in the sequence on.
+  KOKKOS_FORCEINLINE_FUNCTION MatrixRows<ScalarType const> from(MatrixRows<ScalarType const> rows,
+                                                                Tile const& tile) const {
+    rows.data += tile.key_begin * rows.row_stride;
+    rows.rows = count(tile.key_begin, tile.key_end);
+    return rows;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void copy_keys(Tile const& tile) const {
+    copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, from(m_keys, tile), key_stage(),
+                                                                              m_packed_keys);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void copy_values(Tile const& tile) const {
+    copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, from(m_values, tile),
+                                                                                value_stage(), m_packed_values);
+  }
+
+  /// After a few tiles a row's maximum seldom changes.
+  KOKKOS_FORCEINLINE_FUNCTION void rescale_output() {
+    bool changes = false;
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) changes = changes || m_state.rescale.value[r] != T(1);
+    if (!any_lane(changes)) return;
+    for_each_element<row_blocks, output_blocks>(
+        [&](int b, int n, int h, int e) { m_output[b][n].value[2 * h + e] *= m_state.rescale.value[2 * b + h]; });
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMAGRADIENTROWS_HPP
+#define KOKKOSATTENTION_MMAGRADIENTROWS_HPP
+
+#include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_MmaRows.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// The lane's part of a backward tile, scores and their gradients, in registers: rows are queries and columns keys, or
+/// the other way round.
+
+namespace KokkosAttention::Impl {
+
+template <class Arithmetic, class T, Side own, int column_blocks>
+class MmaGradientRows {
+  using Sum = typename Arithmetic::Sum;
+
+ public:
+  using value_type = T;
+  /// Queries of which the lane holds pairs.
+  static constexpr int queries = own == Side::queries ? 2 : 2 * column_blocks;
+
+  /// What the pairs have in common with their query.
+  struct Statistics {
+    T lse[queries], delta[queries];
+  };
+
+ private:
+  Sum (&m_scores)[column_blocks];
+  Sum (&m_gradients)[column_blocks];
+  Statistics const& m_statistics;
+  unsigned const (&m_kept)[2];
+  WarpExponential m_exponential;
+  MmaPlace m_place;
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION MmaGradientRows(Sum (&scores)[column_blocks], Sum (&gradients)[column_blocks],
+                                              Statistics const& statistics, unsigned const (&kept)[2],
+                                              WarpExponential const& exponential, MmaPlace const& place)
+      : m_scores(scores),
+        m_gradients(gradients),
+        m_statistics(statistics),
+        m_kept(kept),
+        m_exponential(exponential),
+        m_place(place) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION T lse(index_t i) const { return m_statistics.lse[query(i)]; }
+  KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const { return m_statistics.delta[query(i)]; }
+  KOKKOS_FORCEINLINE_FUNCTION T exponential(T x) const { return m_exponential(x); }
+
+  KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const {
+    int const r = static_cast<int>((own == Side::queries ? i : j) - m_place.row) / 8;
+    int const c = static_cast<int>((own == Side::queries ? j : i) - m_place.column);
+    return m_kept[r] >> (c / 8 * 2 + c % 8) & 1u;
+  }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {
+    for_each_element<1, column_blocks>([&](int, int n, int h, int e) {
+      if (m_place.holds(8 * h, 8 * n + e)) apply(f, n, h, e);
+    });
+  }
+
+  /// The same for all that the registers hold, also beyond the end of the tile: the warp's lanes do it together.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void update_lanes(F const& f) const {
+    for_each_element<1, column_blocks>([&](int, int n, int h, int e) { apply(f, n, h, e); });
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION int query(index_t i) const {
+    int const n = static_cast<int>(i - (own == Side::queries ? m_place.row : m_place.column));
+    return own == Side::queries ? n / 8 : n / 8 * 2 + n % 8;
+  }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void apply(F const& f, int n, int h, int e) const {
+    index_t const row = m_place.row + 8 * h, column = m_place.column + 8 * n + e;
+    T &score = m_scores[n].value[2 * h + e], &gradient = m_gradients[n].value[2 * h + e];
+    if constexpr (own == Side::queries)
+      f(row, column, score, gradient);
+    else
+      f(column, row, score, gradient);
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif

@@ -1,0 +1,20 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include <KokkosAttention_MmaForward.hpp>
+#include <KokkosAttention_MmaInstances.hpp>
+
+namespace KokkosAttention::Impl {
+
+template <class ExecutionSpace, Scalar ScalarType>
+void MmaForwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& space,
+                                                         ForwardArguments<ScalarType> const& arguments,
+                                                         OptionScores<ScalarType> const& scores, OptionMask const& mask,
+                                                         WeightDropout<accumulation_t<ScalarType>> const& dropout,
+                                                         MmaTile const& tile) {
+  if constexpr (has_mma<ExecutionSpace, ScalarType>) mma_forward(space, arguments, scores, mask, dropout, tile);
+}
+
+template struct MmaForwardInstance<Kokkos::Cuda, double>;
+
+}  // namespace KokkosAttention::Impl

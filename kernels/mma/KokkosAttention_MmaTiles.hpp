@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMATILES_HPP
+#define KOKKOSATTENTION_MMATILES_HPP
+
+#include <KokkosAttention_PortableTiles.hpp>
+#include <KokkosAttention_Types.hpp>
+
+#include <cstddef>
+
+/// \file
+/// Tile sizes of the mma engine: a pure function of the head dimensions and of the team scratch that there is.
+
+namespace KokkosAttention::Impl {
+
+/// What is settled when a forward kernel is compiled.
+struct MmaShape {
+  int head_columns;   // the head dimension, padded
+  int value_columns;  // of the output, in registers; wider outputs are computed in parts
+  int row_blocks;     // blocks of 16 queries a warp
+  int keys;           // a tile
+  int stages;         // 1: keys and values in a place each, one arrives while the other is used; 2: two of each
+  int warps;          // a team
+  int teams;          // that a multiprocessor is to hold
+};
+
+/// The forward kernels, the first that fits is taken.
+inline constexpr MmaShape mma_shapes[] = {
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 32, .stages = 2, .warps = 4, .teams = 2},
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 2, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 256, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
+};
+inline constexpr int mma_shape_count      = int(sizeof(mma_shapes) / sizeof(MmaShape));
+inline constexpr int largest_mma_head_dim = 256;
+/// Of a team's arrays, in bytes, which Kokkos does not promise.
+inline constexpr int mma_scratch_alignment = 128;
+
+/// What the choice of a tile depends on. Lengths play no part: a sequence's result must not depend on what else is in
+/// the batch.
+struct MmaTileQuery {
+  int head_dim, value_dim;
+  std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
+};
+
+/// A team's tile. The arrays in team scratch: queries, stages of keys, stages of values.
+struct MmaTile {
+  int shape   = -1;  // in mma_shapes; -1: no tile fits
+  int queries = 0, keys = 0;
+  int value_parts           = 0;
+  int scratch_level         = 0;
+  std::size_t scratch_bytes = 0;
+  int team_size = 0, vector_length = 32;
+};
+
+/// Numbers from one row in scratch to the next.
+template <class Arithmetic>
+KOKKOS_INLINE_FUNCTION constexpr int mma_stride(int columns) {
+  return round_up(columns, 16) + Arithmetic::row_padding;
+}
+
+template <class Arithmetic>
+constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) {
+  MmaShape const shape = mma_shapes[shape_number];
+  MmaTile tile;
+  tile.shape              = shape_number;
+  tile.queries            = 16 * shape.row_blocks * shape.warps;
+  tile.keys               = shape.keys;
+  tile.value_parts        = query.value_dim > 0 ? (query.value_dim + shape.value_columns - 1) / shape.value_columns : 1;
+  int const key_value_row = mma_stride<Arithmetic>(shape.head_columns) + mma_stride<Arithmetic>(shape.value_columns);
+  tile.scratch_bytes      = std::size_t(tile.queries * shape.head_columns + shape.stages * shape.keys * key_value_row) *
+                       sizeof(typename Arithmetic::Number);
+  tile.team_size = shape.warps;
+  return tile;
+}
+
+template <class Arithmetic>
+constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
+  constexpr int widest = 128;
+  int const wanted     = query.value_dim < widest ? query.value_dim : widest;
+  if (query.value_dim > largest_mma_head_dim) return {};
+  for (int n = 0; n < mma_shape_count; ++n) {
+    if (mma_shapes[n].head_columns < query.head_dim || mma_shapes[n].value_columns < wanted) continue;
+    MmaTile const tile = lay_out_mma_tile<Arithmetic>(query, n);
+    if (tile.scratch_bytes <= query.scratch_limit / mma_shapes[n].teams) return tile;
+  }
+  return {};
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif
