@@ -30,11 +30,17 @@ TEMPLATE_TEST_CASE("forward of few queries against many keys", "[forward]", SCAL
   Random random(11);
   auto problem = random_problem<TestType>(random, shape);
   SECTION("all") { check_forward(problem); }
+  SECTION("columns that are no neighbours") { check_forward<Kokkos::LayoutLeft>(problem); }
   SECTION("causal, and a mask that leaves whole chunks out") {
     problem.options.causal = true;
     HostTensor<bool> const mask("mask", 1, 1, 1, shape.k_len);
     for (int j = 0; j < shape.k_len; ++j) mask(0, 0, 0, j) = j > 2500 && j % 3 != 0;
     problem.options.mask = mask;
+    check_forward(problem);
+  }
+  SECTION("dropout and a bias") {
+    problem.options.bias = random.tensor<TestType>(1, shape.heads, 1, shape.k_len);
+    add_dropout(problem, {.probability = 0.2, .seed = 3, .offset = 1});
     check_forward(problem);
   }
 }

@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_HOSTOUTPUTS_HPP
 #define KOKKOSATTENTION_HOSTOUTPUTS_HPP
 
+#include <KokkosAttention_HostDecodeEngine.hpp>
 #include <KokkosAttention_HostEngine.hpp>
 #include <KokkosAttention_HostKernels.hpp>
 
@@ -43,6 +44,19 @@ void query_tile(HostForwardCall<ScalarType> const& call, auto& engine, Sequence 
                      Tile{sequence.batch, head, begin, end, 0, 0}, call.tile.keys, keys);
 }
 
+/// Calls use(engine) with the engine for a split sequence.
+template <Scalar ScalarType, class T, class Use>
+void with_split_engine(HostForwardCall<ScalarType> const& call, index_t q_len, Tensor<T> const& out,
+                       Tensor<T> const& lse, std::byte* scratch, Use const& use) {
+  if (q_len <= host_decode_queries) {
+    HostDecodeEngine<ScalarType, T> engine(call.arguments, out, lse, call.tile, scratch);
+    use(engine);
+  } else {
+    HostEngine<ScalarType, T> engine(call.arguments, out, lse, call.tile, scratch);
+    use(engine);
+  }
+}
+
 inline KeyRange chunk_range(int chunk) { return {chunk * host_chunk_keys, (chunk + 1) * host_chunk_keys}; }
 
 /// The output of a tile of a packed sequence of few queries and many keys: chunk by chunk.
@@ -60,11 +74,12 @@ void fold_tile(HostForwardCall<ScalarType> const& call, WorkItem const& item, st
   constexpr T nothing     = -Kokkos::Experimental::infinity_v<T>;
   std::fill_n(states, rows, SoftmaxState<T>{nothing, T(0), T(0)});
   std::fill_n(out, rows * dim, T(0));
-  HostEngine<ScalarType, T> engine(a, to, to_lse, call.tile, scratch);
-  for (int chunk = 0; chunk < host_chunks(item.sequence.k_len); ++chunk) {
-    query_tile(call, engine, item.sequence, item.head, item.begin, item.end, chunk_range(chunk));
-    for (int i = 0; i < rows; ++i) fold_row(states[i], out + i * dim, partial_lse[i], partial_out + i * dim, dim);
-  }
+  with_split_engine(call, item.sequence.q_len, to, to_lse, scratch, [&](auto& engine) {
+    for (int chunk = 0; chunk < host_chunks(item.sequence.k_len); ++chunk) {
+      query_tile(call, engine, item.sequence, item.head, item.begin, item.end, chunk_range(chunk));
+      for (int i = 0; i < rows; ++i) fold_row(states[i], out + i * dim, partial_lse[i], partial_out + i * dim, dim);
+    }
+  });
   for (int i = 0; i < rows; ++i)
     store_folded(a, item.sequence.entry, item.head, first_row + i, states[i], out + i * dim);
 }
@@ -109,7 +124,6 @@ void output_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte* 
 /// memory is read once for all of them.
 template <Scalar ScalarType>
 void partial_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
-  using T             = accumulation_t<ScalarType>;
   auto const& a       = call.arguments;
   auto const& split   = call.split;
   int const chunk     = static_cast<int>(n % split.chunks);
@@ -118,9 +132,11 @@ void partial_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte*
                                          n / split.chunks % slots);
   int const first_head    = static_cast<int>(matrix % a.kv_heads) * a.readers();
   [[maybe_unused]] HostTileRegisters const registers;
-  HostEngine<ScalarType, T> engine(a, split.chunk_out(chunk, a.value_dim), split.chunk_lse(chunk), call.tile, scratch);
-  for (int head = first_head; head < first_head + a.readers(); ++head)
-    query_tile(call, engine, rows.sequence, head, rows.begin, rows.end, chunk_range(chunk));
+  with_split_engine(call, a.q_len, split.chunk_out(chunk, a.value_dim), split.chunk_lse(chunk), scratch,
+                    [&](auto& engine) {
+                      for (int head = first_head; head < first_head + a.readers(); ++head)
+                        query_tile(call, engine, rows.sequence, head, rows.begin, rows.end, chunk_range(chunk));
+                    });
 }
 
 template <Scalar ScalarType>

@@ -15,11 +15,18 @@
 
 namespace KokkosAttention::Impl {
 
-inline constexpr index_t host_chunk_keys = 2048;
+/// A chunk's keys and values stay in the second-level cache while the heads that share them are computed.
+inline constexpr index_t host_chunk_keys = 1024;
+/// Fewer keys are not split.
+inline constexpr index_t host_fewest_split_keys = 4096;
 
 /// Whether keys are split depends on the sequence's lengths only, so that the same sums are formed with any number of
 /// threads, and in a batch or a pack as alone.
-constexpr bool host_splits_keys(index_t q_len, index_t k_len) { return q_len <= 256 && k_len >= 2 * host_chunk_keys; }
+constexpr bool host_splits_keys(index_t q_len, index_t k_len) {
+  return q_len <= 256 && k_len >= host_fewest_split_keys;
+}
+/// Of these, so many queries have an engine of their own.
+inline constexpr int host_decode_queries = 4;
 constexpr int host_chunks(index_t k_len) { return static_cast<int>((k_len + host_chunk_keys - 1) / host_chunk_keys); }
 
 /// The partial results in a call's workspace; one chunk: threads compute whole outputs.

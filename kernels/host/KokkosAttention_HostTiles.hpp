@@ -40,6 +40,7 @@ struct HostTile {
   std::size_t output_offset = 0, state_offset = 0, kept_offset = 0;
   std::size_t query_group_bytes = 0, output_group_bytes = 0;  // arrays of queries lie group by group
   std::size_t fold_offset   = 0;                              // where packed sequences may have their keys split
+  std::size_t decode_offset = 0;                              // where keys may be split
   std::size_t scratch_bytes = 0;
 };
 
@@ -49,8 +50,8 @@ struct HostBackwardTile {
   int vectors = 0;         ///< of own rows
   int group   = 0;         ///< vectors whose scores are in memory at a time
   int own = 0, other = 0;  ///< rows
-  std::size_t second_offset    = 0,
-              step_offset      = 0;  // the own first rows come first; steps: those as a right factor
+  // The own first rows come first; steps: those as a right factor.
+  std::size_t second_offset = 0, step_offset = 0;
   std::size_t other_first_rows = 0, other_first_columns = 0, other_second_rows = 0, other_second_columns = 0;
   std::size_t score_offset = 0, gradient_offset = 0, weight_offset = 0, weight_row_offset = 0;
   std::size_t first_sum_offset = 0, second_sum_offset = 0, lse_offset = 0, delta_offset = 0, kept_offset = 0;
@@ -155,8 +156,14 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
   tile.output_offset = scratch.take(groups * tile.output_group_bytes);
   tile.state_offset  = scratch.take(std::size_t(3) * tile.queries * query.element_bytes);
   tile.kept_offset   = scratch.take(std::size_t(tile.queries) * (tile.keys / 4));
-  if (query.packed && query.k_len >= 2 * host_chunk_keys)
-    tile.fold_offset = scratch.take(std::size_t(tile.queries) * (2 * query.value_dim + 1 + 3) * query.element_bytes);
+  if (query.k_len >= host_fewest_split_keys) {
+    if (query.packed)
+      tile.fold_offset = scratch.take(std::size_t(tile.queries) * (2 * query.value_dim + 1 + 3) * query.element_bytes);
+    auto const padded = [&query](int n) { return round_up_to(n, query.lanes()); };
+    tile.decode_offset =
+        scratch.take(host_decode_queries * (padded(query.head_dim) + padded(query.value_dim) + padded(tile.keys) + 3) *
+                     query.element_bytes);
+  }
   tile.scratch_bytes = scratch.bytes();
   return tile;
 }

@@ -70,7 +70,7 @@ struct BiasGradientPlan {
   KOKKOS_FORCEINLINE_FUNCTION static index_t tiles(index_t length, int rows) { return (length + rows - 1) / rows; }
 
   /// Sums go through memory unless a team's are final.
-  bool stores_partial_sums() const { return sum_other || parts > 1; }
+  KOKKOS_FORCEINLINE_FUNCTION bool stores_partial_sums() const { return sum_other || parts > 1; }
   /// Partial sums of one part.
   index_t partial_elements() const { return index_t(entries) * heads * partial_rows() * partial_columns(); }
   void set_partial_strides(index_t (&stride)[4]) const {
