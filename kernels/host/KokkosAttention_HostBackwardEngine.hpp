@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_HOSTBACKWARDENGINE_HPP
 
 #include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_BackwardRows.hpp>
 #include <KokkosAttention_HostGradientLanes.hpp>
 #include <KokkosAttention_HostOperands.hpp>
 #include <KokkosAttention_HostPrefetch.hpp>
@@ -25,17 +26,21 @@ namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 /// \tparam target with GradientOf::all, the thread goes through all keys of a sequence one tile after the other, and
 /// adds to the gradients of all queries as it goes
 template <Scalar ScalarType, GradientOf target>
-class HostBackwardEngine {
+class HostBackwardEngine : protected BackwardRows<ScalarType> {
+  using Base = BackwardRows<ScalarType>;
+
  protected:
+  using Base::array_row, Base::begin_of, Base::count, Base::first, Base::head, Base::m_arguments, Base::m_sequence;
+  using Base::second, Base::usable_lse;
+
   using Operands = HostOperands<ScalarType>;
   using T        = accumulation_t<ScalarType>;
   using Vector   = HostVector<T>;
-  using Rows     = MatrixRows<ScalarType const>;
+  using Rows     = typename Base::Rows;
 
   static constexpr Side own   = own_side(target);
   static constexpr Side other = own == Side::queries ? Side::keys : Side::queries;
 
-  BackwardArguments<ScalarType> const& m_arguments;
   Tensor<T> m_deltas;
   HostBackwardTile const& m_tile;
   std::byte* m_scratch;
@@ -44,13 +49,12 @@ class HostBackwardEngine {
   T *m_lse, *m_delta;
   typename Operands::Right m_own_steps  = {};
   typename Operands::Both m_other_first = {}, m_other_second = {};
-  Sequence m_sequence = {};
-  int m_first_head    = 0;  // of those that read the sequence's keys
+  int m_first_head = 0;  // of those that read the sequence's keys
 
  public:
   HostBackwardEngine(BackwardArguments<ScalarType> const& arguments, Tensor<T> const& deltas,
                      HostBackwardTile const& tile, std::byte* scratch, HostPrefetch const& prefetch = {})
-      : m_arguments(arguments), m_deltas(deltas), m_tile(tile), m_scratch(scratch), m_prefetch(prefetch) {
+      : Base(arguments), m_deltas(deltas), m_tile(tile), m_scratch(scratch), m_prefetch(prefetch) {
     m_score      = reinterpret_cast<Vector*>(scratch + tile.score_offset);
     m_gradient   = reinterpret_cast<Vector*>(scratch + tile.gradient_offset);
     m_first_sum  = reinterpret_cast<Vector*>(scratch + tile.first_sum_offset);
@@ -145,38 +149,8 @@ class HostBackwardEngine {
   }
 
  protected:
-  static index_t begin_of(Side side, Tile const& tile) {
-    return side == Side::queries ? tile.query_begin : tile.key_begin;
-  }
-  static int count(Side side, Tile const& tile) {
-    return static_cast<int>((side == Side::queries ? tile.query_end : tile.key_end) - begin_of(side, tile));
-  }
   static int vectors(Tile const& tile) { return (count(own, tile) + Vector::lanes - 1) / Vector::lanes; }
 
-  int head(Side side, Tile const& tile) const {
-    return side == Side::queries ? tile.head : m_arguments.kv_head(tile.head);
-  }
-  index_t array_row(Side side, Tile const& tile) const {
-    return begin_of(side, tile) + (side == Side::queries ? m_sequence.q_begin : m_sequence.k_begin);
-  }
-  /// The tile's rows of q or k.
-  Rows first(Side side, Tile const& tile) const {
-    return {side == Side::queries ? m_arguments.q : m_arguments.k,
-            m_sequence.entry,
-            head(side, tile),
-            array_row(side, tile),
-            count(side, tile),
-            m_arguments.head_dim};
-  }
-  /// The tile's rows of dO or v.
-  Rows second(Side side, Tile const& tile) const {
-    return {side == Side::queries ? m_arguments.d_out : m_arguments.v,
-            m_sequence.entry,
-            head(side, tile),
-            array_row(side, tile),
-            count(side, tile),
-            m_arguments.value_dim};
-  }
   KOKKOS_FORCEINLINE_FUNCTION KeptWeights kept(Tile const& tile) const {
     return {reinterpret_cast<unsigned char*>(m_scratch + m_tile.kept_offset),
             ((own == Side::keys ? m_tile.own : m_tile.other) + 3) / 4, tile.query_begin, tile.key_begin};
@@ -201,8 +175,7 @@ class HostBackwardEngine {
     int const queries    = count(Side::queries, tile);
     for (int n = 0; n < queries; ++n) {
       index_t const i = array_row(Side::queries, tile) + n;
-      T const lse     = m_arguments.lse(m_sequence.entry, tile.head, i, 0);
-      m_lse[n]        = lse == -infinity ? infinity : lse;
+      m_lse[n]        = usable_lse(m_arguments.lse(m_sequence.entry, tile.head, i, 0));
       m_delta[n]      = m_deltas(m_sequence.entry, tile.head, i, 0);
     }
     if constexpr (own == Side::queries)

@@ -5,7 +5,7 @@
 #define KOKKOSATTENTION_HOSTCONVERSION_HPP
 
 #include <KokkosAttention_HostVector.hpp>
-#include <KokkosAttention_PortableLoad.hpp>
+#include <KokkosAttention_MatrixRows.hpp>
 #include <KokkosAttention_Types.hpp>
 
 #include <Kokkos_Core.hpp>

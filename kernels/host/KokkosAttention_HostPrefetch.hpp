@@ -5,7 +5,7 @@
 #define KOKKOSATTENTION_HOSTPREFETCH_HPP
 
 #include <KokkosAttention_HostVariant.hpp>
-#include <KokkosAttention_PortableLoad.hpp>
+#include <KokkosAttention_MatrixRows.hpp>
 
 #include <Kokkos_Core.hpp>
 

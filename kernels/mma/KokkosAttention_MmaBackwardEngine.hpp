@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_MMABACKWARDENGINE_HPP
 
 #include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_BackwardRows.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
@@ -26,14 +27,18 @@ struct MmaBackwardData {
 };
 
 template <Scalar ScalarType, class Member, int shape_number>
-class MmaBackwardEngine {
+class MmaBackwardEngine : BackwardRows<ScalarType> {
+  using Base = BackwardRows<ScalarType>;
+  using Base::array_row, Base::begin_of, Base::count, Base::first, Base::head, Base::m_arguments, Base::m_sequence;
+  using Base::second, Base::usable_lse;
+
   static constexpr MmaBackwardShape shape = mma_backward_shapes[shape_number];
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
   using Sum        = typename Arithmetic::Sum;
   using Left       = typename Arithmetic::Left;
-  using Rows       = MatrixRows<ScalarType const>;
+  using Rows       = typename Base::Rows;
 
   static constexpr Side own          = shape.own;
   static constexpr Side other        = own == Side::queries ? Side::keys : Side::queries;
@@ -48,18 +53,16 @@ class MmaBackwardEngine {
   using Statistics = typename TileRows::Statistics;
 
   Member const& m_member;
-  BackwardArguments<ScalarType> const& m_arguments;
   Tensor<T const> const& m_deltas;
   int m_part = 0;
   MmaLane m_lane;
   WarpExponential m_exponential;
   int m_row;  // of the team's tile: the lane's first
   ScalarType* m_scratch;
-  Sequence m_sequence = {};
-  int m_stage         = 0;      // that is in use
-  bool m_ahead        = false;  // the next tile's copies have begun
-  bool m_has_next     = false;
-  Tile m_next         = {};
+  int m_stage     = 0;      // that is in use
+  bool m_ahead    = false;  // the next tile's copies have begun
+  bool m_has_next = false;
+  Tile m_next     = {};
 
   Sum m_scores[column_blocks], m_gradients[column_blocks];
   // Arrays have elements, whether there is something to sum or not.
@@ -69,8 +72,8 @@ class MmaBackwardEngine {
 
  public:
   KOKKOS_FORCEINLINE_FUNCTION MmaBackwardEngine(Member const& member, MmaBackwardData<ScalarType> const& data)
-      : m_member(member),
-        m_arguments(data.arguments),
+      : Base(data.arguments),
+        m_member(member),
         m_deltas(data.delta),
         m_lane(MmaLane::here()),
         m_exponential(m_lane),
@@ -189,45 +192,9 @@ class MmaBackwardEngine {
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION static index_t begin_of(Side side, Tile const& tile) {
-    return side == Side::queries ? tile.query_begin : tile.key_begin;
-  }
-  KOKKOS_FORCEINLINE_FUNCTION static int count(Side side, Tile const& tile) {
-    return static_cast<int>((side == Side::queries ? tile.query_end : tile.key_end) - begin_of(side, tile));
-  }
-  KOKKOS_FORCEINLINE_FUNCTION int head(Side side, Tile const& tile) const {
-    return side == Side::queries ? tile.head : m_arguments.kv_head(tile.head);
-  }
-  KOKKOS_FORCEINLINE_FUNCTION index_t array_row(Side side, Tile const& tile) const {
-    return begin_of(side, tile) + (side == Side::queries ? m_sequence.q_begin : m_sequence.k_begin);
-  }
-  /// The tile's rows of q or k.
-  KOKKOS_FORCEINLINE_FUNCTION Rows first(Side side, Tile const& tile) const {
-    return {side == Side::queries ? m_arguments.q : m_arguments.k,
-            m_sequence.entry,
-            head(side, tile),
-            array_row(side, tile),
-            count(side, tile),
-            m_arguments.head_dim};
-  }
-  /// The tile's rows of dO or v.
-  KOKKOS_FORCEINLINE_FUNCTION Rows second(Side side, Tile const& tile) const {
-    return {side == Side::queries ? m_arguments.d_out : m_arguments.v,
-            m_sequence.entry,
-            head(side, tile),
-            array_row(side, tile),
-            count(side, tile),
-            m_arguments.value_dim};
-  }
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
     return {begin_of(own, tile) + m_row, begin_of(other, tile) + 2 * m_lane.member, count(own, tile) - m_row,
             count(other, tile) - 2 * m_lane.member};
-  }
-
-  /// A query with nothing to attend gets an LSE of +inf, so that all its weights are 0.
-  KOKKOS_FORCEINLINE_FUNCTION static T usable_lse(T lse) {
-    constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
-    return lse == -infinity ? infinity : lse;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {

@@ -6,7 +6,7 @@
 
 #include <KokkosAttention_Loops.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
-#include <KokkosAttention_PortableLoad.hpp>
+#include <KokkosAttention_MatrixRows.hpp>
 
 #include <Kokkos_Core.hpp>
 

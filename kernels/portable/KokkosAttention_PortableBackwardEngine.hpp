@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_PORTABLEBACKWARDENGINE_HPP
 
 #include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_BackwardRows.hpp>
 #include <KokkosAttention_PortableBackwardTiles.hpp>
 #include <KokkosAttention_PortableGradientRows.hpp>
 #include <KokkosAttention_PortableLoad.hpp>
@@ -21,27 +22,30 @@
 namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
 template <Scalar ScalarType, class Member, GradientOf target>
-class PortableBackwardEngine {
+class PortableBackwardEngine : protected BackwardRows<ScalarType> {
+  using Base = BackwardRows<ScalarType>;
+
  protected:
+  using Base::array_row, Base::begin_of, Base::count, Base::first, Base::head, Base::m_arguments, Base::m_sequence;
+  using Base::second, Base::usable_lse;
+
   using T     = accumulation_t<ScalarType>;
   using Block = RegisterBlock<T, runs_on_host<typename Member::execution_space>>;
-  using Rows  = MatrixRows<ScalarType const>;
+  using Rows  = typename Base::Rows;
 
   static constexpr Side own   = own_side(target);
   static constexpr Side other = own == Side::queries ? Side::keys : Side::queries;
 
   Member const& m_member;
-  BackwardArguments<ScalarType> const& m_arguments;
   Tensor<T const> const& m_deltas;
   PortableBackwardTile const& m_tile;
   T *m_first, *m_second, *m_other, *m_score, *m_gradient, *m_first_sum, *m_second_sum, *m_lse, *m_delta;
   unsigned char* m_kept;
-  Sequence m_sequence = {};
 
  public:
   KOKKOS_FUNCTION PortableBackwardEngine(Member const& member, BackwardArguments<ScalarType> const& arguments,
                                          Tensor<T const> const& deltas, PortableBackwardTile const& tile)
-      : m_member(member), m_arguments(arguments), m_deltas(deltas), m_tile(tile) {
+      : Base(arguments), m_member(member), m_deltas(deltas), m_tile(tile) {
     auto* const scratch =
         static_cast<T*>(member.team_scratch(m_tile.scratch_level).get_shmem_aligned(m_tile.scratch_bytes, 64));
     m_first      = scratch;
@@ -109,39 +113,7 @@ class PortableBackwardEngine {
   }
 
  protected:
-  KOKKOS_FUNCTION static index_t begin_of(Side side, Tile const& tile) {
-    return side == Side::queries ? tile.query_begin : tile.key_begin;
-  }
-  KOKKOS_FUNCTION static int count(Side side, Tile const& tile) {
-    return static_cast<int>((side == Side::queries ? tile.query_end : tile.key_end) - begin_of(side, tile));
-  }
   KOKKOS_FUNCTION static int block_rows(int rows) { return round_up(rows, Block::rows); }
-
-  KOKKOS_FUNCTION int head(Side side, Tile const& tile) const {
-    return side == Side::queries ? tile.head : m_arguments.kv_head(tile.head);
-  }
-  KOKKOS_FUNCTION index_t array_row(Side side, Tile const& tile) const {
-    return begin_of(side, tile) + (side == Side::queries ? m_sequence.q_begin : m_sequence.k_begin);
-  }
-
-  /// The tile's rows of q or k.
-  KOKKOS_FUNCTION Rows first(Side side, Tile const& tile) const {
-    return {side == Side::queries ? m_arguments.q : m_arguments.k,
-            m_sequence.entry,
-            head(side, tile),
-            array_row(side, tile),
-            count(side, tile),
-            m_arguments.head_dim};
-  }
-  /// The tile's rows of dO or v.
-  KOKKOS_FUNCTION Rows second(Side side, Tile const& tile) const {
-    return {side == Side::queries ? m_arguments.d_out : m_arguments.v,
-            m_sequence.entry,
-            head(side, tile),
-            array_row(side, tile),
-            count(side, tile),
-            m_arguments.value_dim};
-  }
 
   KOKKOS_FUNCTION KeptWeights kept(Tile const& tile) const {
     // A tile of queries by keys, whichever side the team owns.
@@ -156,13 +128,10 @@ class PortableBackwardEngine {
               [this](int r, int d) { return r * m_tile.second_stride + d; });
   }
 
-  /// A query with nothing to attend gets an LSE of +inf, so that all its weights are 0.
   KOKKOS_FUNCTION void load_statistics(Tile const& tile) const {
-    T const infinity = Kokkos::Experimental::infinity_v<T>;
     Kokkos::parallel_for(Kokkos::TeamVectorRange(m_member, count(Side::queries, tile)), [&](int n) {
       index_t const i = array_row(Side::queries, tile) + n;
-      T const lse     = m_arguments.lse(m_sequence.entry, tile.head, i, 0);
-      m_lse[n]        = lse == -infinity ? infinity : lse;
+      m_lse[n]        = usable_lse(m_arguments.lse(m_sequence.entry, tile.head, i, 0));
       m_delta[n]      = m_deltas(m_sequence.entry, tile.head, i, 0);
     });
   }
