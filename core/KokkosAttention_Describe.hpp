@@ -137,8 +137,9 @@ inline void describe_mma(std::ostream& text, MmaTile const& tile) {
   describe_tile(text, "tile", tile.queries, tile.keys, tile);
 }
 
-inline void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
-  MmaBackwardShape const& shape = mma_backward_shapes[tile.shape];
+template <Scalar ScalarType>
+void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
+  MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
   if (shape.own == Side::queries) return describe_tile(text, "dq tile", tile.rows, tile.columns, tile);
   std::string name = "dk and dv tile";
   if (shape.first_columns == 0) name = "dv tile";
@@ -151,7 +152,7 @@ template <Scalar ScalarType, class TileOf>
 void describe_mma(std::ostream& text, BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles,
                   TileOf const& portable_tile) {
   text << "  engine: mma\n";
-  for (int n = 0; n < tiles.count; ++n) describe_mma(text, tiles.tile[n]);
+  for (int n = 0; n < tiles.count; ++n) describe_mma<ScalarType>(text, tiles.tile[n]);
   if (arguments.dbias.data == nullptr) return;
   PortableBackwardTile const tile = portable_tile(GradientOf::bias);
   describe_tile(text, "dbias tile (portable)", tile.rows, tile.columns, tile);

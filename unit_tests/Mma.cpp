@@ -3,6 +3,7 @@
 
 #include "Backward.hpp"
 
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -17,50 +18,48 @@ using KA::Impl::choose_mma_backward_tiles;
 using KA::Impl::choose_mma_tile;
 using KA::Impl::MmaBackwardTiles;
 using KA::Impl::MmaTile;
-using DoubleArithmetic = KA::Impl::MmaArithmetic<double>;
+
+#define MMA_TYPES double, KA::half_t, KA::bhalf_t
 
 constexpr std::size_t h100_scratch = 224000, old_kokkos_scratch = 40936;
 
 /// Whether calls on the default space reach the engine.
 bool device_has_mma() { return KA::Impl::device_has_mma(Space()); }
 
-TEST_CASE("mma tiles", "[mma][tiles]") {
+TEMPLATE_TEST_CASE("mma tiles", "[mma][tiles]", MMA_TYPES) {
   int const head_dim = GENERATE(1, 8, 31, 64, 65, 100, 128, 129, 200, 256);
   CAPTURE(head_dim);
-  auto const choose = [&](std::size_t scratch) {
-    return choose_mma_tile<DoubleArithmetic>({head_dim, head_dim, scratch});
-  };
+  auto const choose  = [&](std::size_t scratch) { return choose_mma_tile<TestType>({head_dim, head_dim, scratch}); };
   MmaTile const tile = choose(h100_scratch);
   REQUIRE(tile.shape >= 0);
-  KA::Impl::MmaShape const& shape = KA::Impl::mma_shapes[tile.shape];
+  KA::Impl::MmaShape const& shape = KA::Impl::mma_shapes<TestType>[tile.shape];
   REQUIRE(tile.scratch_bytes * shape.teams <= h100_scratch);
   REQUIRE(shape.head_columns >= head_dim);
   REQUIRE(tile.value_parts * shape.value_columns >= head_dim);
   REQUIRE((tile.value_parts - 1) * shape.value_columns < head_dim);
   REQUIRE(tile.queries == 16 * shape.row_blocks * tile.team_size);
   REQUIRE(tile.keys % 4 == 0);  // whose weights are dropped in quads
-  // Where Kokkos has the team scratch of old, the widest tiles do not fit.
+  // Where Kokkos has the team scratch of old, wider tiles do not fit.
   MmaTile const small = choose(old_kokkos_scratch);
   REQUIRE((small.shape >= 0) == (head_dim <= 64));
   REQUIRE(small.scratch_bytes <= old_kokkos_scratch);
 }
 
-TEST_CASE("mma backward tiles", "[mma][tiles]") {
+TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
   int const head_dim = GENERATE(1, 8, 31, 64, 65, 100, 128, 129, 200, 256);
   bool const dq = GENERATE(false, true), dk = GENERATE(false, true), dv = GENERATE(false, true);
   CAPTURE(head_dim, dq, dk, dv);
-  MmaBackwardTiles const tiles =
-      choose_mma_backward_tiles<DoubleArithmetic>({head_dim, head_dim, h100_scratch}, dq, dk, dv);
+  MmaBackwardTiles const tiles = choose_mma_backward_tiles<TestType>({head_dim, head_dim, h100_scratch}, dq, dk, dv);
   REQUIRE((tiles.count > 0) == (dq || dk || dv));
   bool has_dq = false, has_dk = false, has_dv = false;
   for (int n = 0; n < tiles.count; ++n) {
     auto const& tile  = tiles.tile[n];
-    auto const& shape = KA::Impl::mma_backward_shapes[tile.shape];
+    auto const& shape = KA::Impl::mma_backward_shapes<TestType>[tile.shape];
     REQUIRE(tile.scratch_bytes * shape.teams <= h100_scratch);
     REQUIRE(shape.head_columns >= head_dim);
     REQUIRE(tile.parts * std::max(shape.first_columns, shape.second_columns) >= head_dim);
     REQUIRE(tile.columns % 8 == 0);
-    REQUIRE(tile.rows == 16 * tile.team_size);
+    REQUIRE(tile.rows == 16 * shape.row_blocks * tile.team_size);
     bool const of_queries = shape.own == KA::Impl::Side::queries;
     has_dq                = has_dq || of_queries;
     has_dk                = has_dk || (!of_queries && shape.first_columns > 0);
@@ -71,52 +70,51 @@ TEST_CASE("mma backward tiles", "[mma][tiles]") {
   REQUIRE((has_dv || !dv));
 }
 
-TEST_CASE("mma tiles end at a head dimension of 256", "[mma][tiles]") {
+TEMPLATE_TEST_CASE("mma tiles end at a head dimension of 256", "[mma][tiles]", MMA_TYPES) {
   bool const of_values = GENERATE(false, true);
   int const head_dim   = of_values ? 8 : 257;
   int const value_dim  = of_values ? 257 : 8;
-  REQUIRE(choose_mma_tile<DoubleArithmetic>({head_dim, value_dim, h100_scratch}).shape < 0);
-  REQUIRE(choose_mma_backward_tiles<DoubleArithmetic>({head_dim, value_dim, h100_scratch}, true, true, true).count ==
-          0);
+  REQUIRE(choose_mma_tile<TestType>({head_dim, value_dim, h100_scratch}).shape < 0);
+  REQUIRE(choose_mma_backward_tiles<TestType>({head_dim, value_dim, h100_scratch}, true, true, true).count == 0);
   // No values to sum: still a tile, for the LSE.
-  REQUIRE(choose_mma_tile<DoubleArithmetic>({8, 0, h100_scratch}).value_parts == 1);
+  REQUIRE(choose_mma_tile<TestType>({8, 0, h100_scratch}).value_parts == 1);
 }
 
-TEST_CASE("every head dimension that tiles are padded for", "[mma]") {
+TEMPLATE_TEST_CASE("every head dimension that tiles are padded for", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
   int const head_dim  = GENERATE(1, 2, 7, 15, 16, 17, 31, 48, 63, 64, 65, 97, 127, 128, 129, 191, 192, 255, 256);
   int const value_dim = GENERATE_COPY(head_dim, 257 - head_dim);
   CAPTURE(head_dim, value_dim);
   Random random(201);
-  auto problem           = random_problem<double>(random, {1, 2, 1, 70, 83, head_dim, value_dim});
+  auto problem           = random_problem<TestType>(random, {1, 2, 1, 70, 83, head_dim, value_dim});
   problem.options.causal = true;
   check_passes(random, problem);
 }
 
-TEST_CASE("several tiles on both sides, in every option at once", "[mma]") {
+TEMPLATE_TEST_CASE("several tiles on both sides, in every option at once", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
   int const head_dim = GENERATE(40, 128, 160);
   CAPTURE(head_dim);
   Random random(202);
-  auto problem                 = random_problem<double>(random, {2, 4, 2, 277, 301, head_dim, 33});
-  problem.options.bias         = random.tensor<double>(2, 1, 277, 301);
+  auto problem                 = random_problem<TestType>(random, {2, 4, 2, 277, 301, head_dim, 33});
+  problem.options.bias         = random.tensor<TestType>(2, 1, 277, 301);
   problem.options.softcap      = 3.;
   problem.options.window       = {100, 20};
-  problem.options.alibi_slopes = slopes<double>(4);
+  problem.options.alibi_slopes = slopes<TestType>(4);
   add_dropout(problem, {.probability = 0.3, .seed = 5, .offset = 7});
   check_passes(random, problem);
 }
 
 /// The device's arrays as parts of larger ones whose rows begin one number further on, or are an odd number apart.
-TEST_CASE("rows that cannot be copied 16 bytes at a time", "[mma]") {
+TEMPLATE_TEST_CASE("rows that cannot be copied 16 bytes at a time", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
   int const shift = GENERATE(0, 1), gap = GENERATE(0, 1);
   CAPTURE(shift, gap);
   Random random(203);
-  auto const problem = random_problem<double>(random, {1, 2, 2, 90, 75, 32, 24});
-  auto const place   = [&](HostTensor<double> const& t) {
+  auto const problem = random_problem<TestType>(random, {1, 2, 2, 90, 75, 32, 24});
+  auto const place   = [&](HostTensor<TestType> const& t) {
     std::size_t const rows = t.extent(2), columns = t.extent(3);
-    auto const larger  = poisoned<double, Kokkos::LayoutRight>(1, 2, rows, columns + 2 + gap);
+    auto const larger  = poisoned<TestType, Kokkos::LayoutRight>(1, 2, rows, columns + 2 + gap);
     auto const part    = Kokkos::subview(larger, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL,
                                            std::pair<std::size_t, std::size_t>(shift, shift + columns));
     auto const on_host = Kokkos::create_mirror(larger);
@@ -127,31 +125,30 @@ TEST_CASE("rows that cannot be copied 16 bytes at a time", "[mma]") {
   };
   auto const q = place(problem.q), k = place(problem.k), v = place(problem.v);
   auto const expected = run_forward(problem);
-  auto const out      = poisoned<double, Kokkos::LayoutRight>(1, 2, 90, 24);
+  auto const out      = poisoned<TestType, Kokkos::LayoutRight>(1, 2, 90, 24);
   KA::forward(q, k, v, out);
   require_same_bits(to_host(out), expected.out);
 }
 
 /// Output and gradients with a bounded number of teams.
-template <class ExecutionSpace>
-std::vector<HostTensor<double>> run_teams(Problem<double> const& problem, HostTensor<double> const& d_out_on_host,
-                                          int most_teams) {
+template <class ExecutionSpace, class T>
+std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> const& d_out_on_host, int most_teams) {
   using Layout    = Kokkos::LayoutRight;
-  auto const like = [](HostTensor<double> const& t) {
-    return poisoned<double, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
+  auto const like = [](HostTensor<T> const& t) {
+    return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
   };
   auto const q = to_device<Layout>(problem.q), k = to_device<Layout>(problem.k), v = to_device<Layout>(problem.v),
              d_out = to_device<Layout>(d_out_on_host);
   auto const out = like(d_out_on_host), dq = like(problem.q), dk = like(problem.k), dv = like(problem.v);
-  Kokkos::View<double***, MemorySpace> const lse("lse", q.extent(0), q.extent(1), q.extent(2));
-  KA::Options<double, MemorySpace> const options;
+  Kokkos::View<KA::accumulation_t<T>***, MemorySpace> const lse("lse", q.extent(0), q.extent(1), q.extent(2));
+  KA::Options<T, MemorySpace> const options;
   auto const scores = KA::Impl::make_scores(options);
   auto const mask   = KA::Impl::make_mask(options);
   ExecutionSpace const space;
-  KA::Impl::WeightDropout<double> const dropout;
+  KA::Impl::WeightDropout<KA::accumulation_t<T>> const dropout;
   auto const forward = KA::Impl::make_forward_arguments(q, k, v, out, lse, options);
   KA::Impl::mma_forward(space, forward, scores, mask, dropout, KA::Impl::mma_tile(space, forward), most_teams);
-  KA::Gradients<double, MemorySpace> gradients;
+  KA::Gradients<T, MemorySpace> gradients;
   gradients.q         = dq;
   gradients.k         = dk;
   gradients.v         = dv;
@@ -163,11 +160,11 @@ std::vector<HostTensor<double>> run_teams(Problem<double> const& problem, HostTe
   return {to_host(out), to_host(dq), to_host(dk), to_host(dv)};
 }
 
-TEST_CASE("mma teams that take several tiles", "[mma]") {
+TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
-  if constexpr (KA::Impl::has_mma<Space, double>) {
+  if constexpr (KA::Impl::has_mma<Space, TestType>) {
     Random random(204);
-    auto const problem  = random_problem<double>(random, {2, 3, 3, 300, 290, 24, 200});
+    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, 200});
     auto const d_out    = random_d_out(random, problem);
     auto const found    = run_teams<Space>(problem, d_out, 4);
     auto const expected = run_teams<Space>(problem, d_out, 100000);

@@ -30,7 +30,8 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
 
  protected:
-  using Base::array_row, Base::begin_of, Base::count, Base::first, Base::head, Base::m_arguments, Base::m_sequence;
+  using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
+      Base::m_sequence;
   using Base::second, Base::usable_lse;
 
   using Operands = HostOperands<ScalarType>;
@@ -82,7 +83,7 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   }
 
   void begin(Sequence const& sequence, Tile const& tile) {
-    m_sequence = sequence;
+    begin_rows(sequence, tile);
     load_own(tile);
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
       std::memset(static_cast<void*>(first_sums(first)), 0, m_tile.first_sum_group_bytes);

@@ -25,7 +25,7 @@ class HostBiasEngine : public HostBackwardEngine<ScalarType, GradientOf::bias> {
   void clear_sums() const { std::fill_n(this->m_first_sum, this->m_tile.other * this->m_tile.vectors, Vector(T(0))); }
 
   void begin(Sequence const& sequence, Tile const& tile) {
-    this->m_sequence = sequence;
+    this->begin_rows(sequence, tile);
     this->load_own(tile);
   }
 

@@ -4,57 +4,42 @@
 #ifndef KOKKOSATTENTION_MMAARITHMETIC_HPP
 #define KOKKOSATTENTION_MMAARITHMETIC_HPP
 
+#include <KokkosAttention_Loops.hpp>
+#include <KokkosAttention_MmaExponential.hpp>
+#include <KokkosAttention_MmaInstructions.hpp>
+#include <KokkosAttention_MmaLane.hpp>
+#include <KokkosAttention_RoundUp.hpp>
 #include <KokkosAttention_Types.hpp>
 
 #include <Kokkos_Core.hpp>
 
 /// \file
-/// Matrix instructions of a warp: what a lane holds of the operands, how it gets there from team scratch, and the
-/// product. Everything above sees blocks of 16 rows, 8 columns and 8 steps of the inner products.
+/// Matrix products of a warp: what a lane holds of the operands, how it gets there from team scratch, and the product.
+/// Everything above sees blocks of 16 rows, 8 columns, and some steps of the inner products.
 ///
-/// A lane is one of a quad of four, and of eight quads. Instructions give element (row, column) of a sum, or (row,
-/// step) and (step, column) of the factors, to fixed lanes (PTX ISA, "Matrix fragments for mma.m16n8k8 with .f64").
-/// But steps may be taken in any order, as long as both factors take them in the same one: a lane reads neighbouring
-/// numbers from scratch at once, and holds a sum in the places in which it then is the left factor of the next product.
+/// Instructions give element (row, column) of a sum, or (row, step) and (step, column) of the factors, to fixed lanes
+/// (PTX ISA, "Matrix fragments for mma"). A lane holds the elements of a sum in the places in which it then is the
+/// left factor of the next product. Steps may be taken in any order, as long as both factors take them in the same
+/// one.
+///
+/// MmaArithmetic of a type has
+///
+///     Sum                              value[2 h + e]: row quad + 8 h, column 2 member + e
+///     Left, steps                      the left factor of 16 rows and that many steps
+///     RightOfColumns, RightOfRows      right factors for two blocks of columns
+///     multiply_add(sum, l, r, c)       with the right factor of block c of the two
+///     stride(columns)                  from one row in scratch to the next, in numbers
+///     left(rows, stride, block, lane)  16 own rows in scratch as the left factor of a block of steps
+///     left(sums)                       neighbouring blocks of sums, as many as it has steps, as the left factor
+///     right_of_columns(rows, stride, block, lane)
+///                                      16 rows of scratch as columns
+///     right_of_rows(rows, stride, column, lane)
+///                                      rows of scratch as the steps of left(sums), and 16 columns from a column on
+///     column(n, e, lane)               the column of element e of block n of sums that right_of_rows gives
+///     Exponential                      of weights
+///     packs_own_rows                   own rows lie as lanes take them, number (row, column) of 16 at packed_place
 
 namespace KokkosAttention::Impl {
-
-/// Where a lane is in its warp.
-struct MmaLane {
-  int quad;    // 0 ... 7
-  int member;  // 0 ... 3, of the quad
-
-  KOKKOS_FORCEINLINE_FUNCTION int number() const { return 4 * quad + member; }
-
-  KOKKOS_FORCEINLINE_FUNCTION static MmaLane here() {
-#if defined(__CUDA_ARCH__)
-    // Teams have a vector length of 32: a team's thread is a warp.
-    int const lane = static_cast<int>(threadIdx.x);
-#else
-    int const lane = 0;
-#endif
-    return {lane / 4, lane % 4};
-  }
-};
-
-/// The number that the lane of the quad that differs in the bits of `difference` holds.
-template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T quad_exchange(T value, [[maybe_unused]] int difference) {
-#if defined(__CUDA_ARCH__)
-  return __shfl_xor_sync(0xffffffffu, value, difference);
-#else
-  return value;
-#endif
-}
-
-/// Whether any of the warp's lanes says so.
-KOKKOS_FORCEINLINE_FUNCTION bool any_lane(bool flag) {
-#if defined(__CUDA_ARCH__)
-  return __any_sync(0xffffffffu, flag);
-#else
-  return flag;
-#endif
-}
 
 template <Scalar ScalarType>
 struct MmaArithmetic;
@@ -62,103 +47,136 @@ struct MmaArithmetic;
 /// float64, by DMMA.
 template <>
 struct MmaArithmetic<double> {
-  using Number = double;
+  using Number      = double;
+  using Exponential = WarpExponential;
 
-  static constexpr int rows = 16, columns = 8, steps = 8;
-  /// A row stride in scratch is a multiple of 16 numbers and this: then the lanes that load at once hit all banks.
-  static constexpr int row_padding = 2;
+  static constexpr int steps           = 8;
+  static constexpr bool packs_own_rows = true;
 
   struct Left {
     double value[4];  // [2 * i + h]: row quad + 8 h, the lane's step i
   };
-  struct Right {
-    double value[2];  // [i]
-  };
   struct Sum {
-    double value[4];  // [2 * h + e]: row quad + 8 h, column 2 * member + e
+    double value[4];
   };
-  /// The right factors for the even and for the odd ones of 16 columns.
-  struct RightPair {
+  struct RightOfColumns {
+    double value[2][2];  // [c][i]
+  };
+  struct RightOfRows {
     double value[2][2];  // [i][c]
   };
 
-  struct alignas(16) Pair {
-    double value[2];
-  };
-  KOKKOS_FORCEINLINE_FUNCTION static Pair pair(double const* from) { return *reinterpret_cast<Pair const*>(from); }
+  /// Lanes that load at once hit all banks.
+  KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return round_up(columns, 16) + 2; }
 
-  // Steps of a product with right_from_columns: of 16 columns, a lane takes 4 * member + {0, 1} first, then {2, 3}.
+  // Steps of a product with right_of_columns: of 16 columns, a lane takes 4 * member + {0, 1} first, then {2, 3}.
 
-  /// Left factors are packed in scratch as lanes take them: this is the place of a number of a block of 16 rows.
   KOKKOS_FORCEINLINE_FUNCTION static int packed_place(int row, int column) {
     int const block = column / 16 * 2 + column / 2 % 2, lane = 4 * (row % 8) + column % 16 / 4;
     return 128 * block + 64 * (column % 2) + 2 * lane + row / 8;
   }
-  /// \param scratch packed block of 16 rows
-  /// \param block of 8 steps
-  KOKKOS_FORCEINLINE_FUNCTION static Left left(double const* scratch, int block, MmaLane lane) {
-    double const* const from = scratch + 128 * block + 2 * lane.number();
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(double const* rows, int, int block, MmaLane lane) {
+    double const* const from = rows + 128 * block + 2 * lane.number();
     Pair const x = pair(from), y = pair(from + 64);
     return {{x.value[0], x.value[1], y.value[0], y.value[1]}};
   }
-  /// Rows of scratch as columns of the right factor.
-  KOKKOS_FORCEINLINE_FUNCTION static Right right_from_columns(double const* scratch, int stride, int block,
-                                                              MmaLane lane) {
-    Pair const x = pair(scratch + lane.quad * stride + block / 2 * 16 + 4 * lane.member + block % 2 * 2);
-    return {{x.value[0], x.value[1]}};
-  }
-
-  /// A sum as the left factor of the next product: its columns are the steps, 2 * member + i the lane's.
-  KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const& sum) {
-    return {{sum.value[0], sum.value[2], sum.value[1], sum.value[3]}};
-  }
-
-  /// Rows of scratch as steps, in the order of `left(Sum)`.
-  KOKKOS_FORCEINLINE_FUNCTION static RightPair right_from_rows(double const* scratch, int stride, int column,
-                                                               MmaLane lane) {
-    double const* const from = scratch + 2 * lane.member * stride + column + 2 * lane.quad;
-    Pair const x = pair(from), y = pair(from + stride);
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(double const* rows, int stride, int block,
+                                                                     MmaLane lane) {
+    double const* const from = rows + lane.quad * stride + block / 2 * 16 + 4 * lane.member + block % 2 * 2;
+    Pair const x = pair(from), y = pair(from + 8 * stride);
     return {{{x.value[0], x.value[1]}, {y.value[0], y.value[1]}}};
   }
 
-  /// The column, of the 16, of element e of sum c of the two that a RightPair gives.
-  KOKKOS_FORCEINLINE_FUNCTION static int column(int c, int e, MmaLane lane) { return 4 * lane.member + 2 * e + c; }
-
-  KOKKOS_FORCEINLINE_FUNCTION static void multiply_add([[maybe_unused]] Sum& sum, [[maybe_unused]] Left const& a,
-                                                       [[maybe_unused]] Right const& b) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+d"(sum.value[0]), "+d"(sum.value[1]), "+d"(sum.value[2]), "+d"(sum.value[3])
-        : "d"(a.value[0]), "d"(a.value[1]), "d"(a.value[2]), "d"(a.value[3]), "d"(b.value[0]), "d"(b.value[1]));
-#else
-    multiply_add_step(sum, a.value[0], a.value[1], b.value[0]);
-    multiply_add_step(sum, a.value[2], a.value[3], b.value[1]);
-#endif
+  /// The columns of a sum are the steps, 2 * member + i the lane's.
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const* sums) {
+    return {{sums->value[0], sums->value[2], sums->value[1], sums->value[3]}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(double const* rows, int stride, int column,
+                                                               MmaLane lane) {
+    double const* const from = rows + 2 * lane.member * stride + column + 2 * lane.quad;
+    Pair const x = pair(from), y = pair(from + stride);
+    return {{{x.value[0], x.value[1]}, {y.value[0], y.value[1]}}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static int column(int n, int e, MmaLane lane) {
+    return 16 * (n / 2) + 4 * lane.member + 2 * e + n % 2;
   }
 
-  /// \param c which of the pair; its numbers lie as they were loaded, so that none is moved: an instruction takes those
-  /// of one step
-  KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightPair const& b, int c) {
-    multiply_add_step(sum, a.value[0], a.value[1], b.value[0][c]);
-    multiply_add_step(sum, a.value[2], a.value[3], b.value[1][c]);
+  KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightOfColumns const& b, int c) {
+    multiply_add_m16n8k8(sum.value, a.value, b.value[c]);
+  }
+  /// Numbers lie as they were loaded, so that none is moved: an instruction takes those of one step.
+  KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightOfRows const& b, int c) {
+    multiply_add_m16n8k4(sum.value, a.value[0], a.value[1], b.value[0][c]);
+    multiply_add_m16n8k4(sum.value, a.value[2], a.value[3], b.value[1][c]);
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION static void multiply_add_step([[maybe_unused]] Sum& sum, [[maybe_unused]] double upper,
-                                                            [[maybe_unused]] double lower, [[maybe_unused]] double b) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm("mma.sync.aligned.m16n8k4.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-        : "+d"(sum.value[0]), "+d"(sum.value[1]), "+d"(sum.value[2]), "+d"(sum.value[3])
-        : "d"(upper), "d"(lower), "d"(b));
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+d"(sum.value[0]), "+d"(sum.value[1])
-        : "d"(upper), "d"(b));
-    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+d"(sum.value[2]), "+d"(sum.value[3])
-        : "d"(lower), "d"(b));
-#endif
+  struct alignas(16) Pair {
+    double value[2];
+  };
+  KOKKOS_FORCEINLINE_FUNCTION static Pair pair(double const* from) { return *reinterpret_cast<Pair const*>(from); }
+};
+
+/// half_t and bhalf_t, summed in float32.
+template <Scalar ScalarType>
+requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
+  using Number      = ScalarType;
+  using Exponential = ApproximateExponential;
+
+  static constexpr int steps           = 16;
+  static constexpr bool packs_own_rows = false;
+
+  struct Left {
+    unsigned value[4];  // [2 * i + h]: row quad + 8 h, steps 2 * member + {0, 1} + 8 i
+  };
+  struct Sum {
+    float value[4];
+  };
+  struct RightOfColumns {
+    unsigned value[4];  // [2 * c + i]
+  };
+  using RightOfRows = RightOfColumns;
+
+  /// The eight rows of a matrix that is loaded hit all banks.
+  KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return round_up(columns, 16) + 8; }
+
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(Number const* rows, int stride, int block, MmaLane lane) {
+    Left result;
+    load_matrices(result.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
+    return result;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Number const* rows, int stride, int block,
+                                                                     MmaLane lane) {
+    RightOfColumns result;
+    load_matrices(result.value, matrix_row<1, 0>(rows + 16 * block, stride, lane));
+    return result;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const* sums) {
+    return {{pack(sums[0], 0), pack(sums[0], 1), pack(sums[1], 0), pack(sums[1], 1)}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(Number const* rows, int stride, int column,
+                                                               MmaLane lane) {
+    RightOfRows result;
+    load_matrices_transposed(result.value, matrix_row<0, 1>(rows + column, stride, lane));
+    return result;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static int column(int n, int e, MmaLane lane) { return 8 * n + 2 * lane.member + e; }
+
+  KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightOfColumns const& b, int c) {
+    multiply_add_m16n8k16<Number>(sum.value, a.value, b.value[2 * c], b.value[2 * c + 1]);
+  }
+
+ private:
+  /// Where the lane's row of four 8 x 8 matrices is, which lie below each other first or beside each other: the lane's
+  /// matrix is 8 rows down if bit `down` of its number is set, and 8 columns across if bit `across` is.
+  template <int down, int across>
+  KOKKOS_FORCEINLINE_FUNCTION static Number const* matrix_row(Number const* block, int stride, MmaLane lane) {
+    int const n = lane.number(), matrix = n / 8;
+    return block + (n % 8 + 8 * (matrix >> down & 1)) * stride + 8 * (matrix >> across & 1);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static unsigned pack(Sum const& sum, int h) {
+    return pack_two<Number>(sum.value[2 * h], sum.value[2 * h + 1]);
   }
 };
 

@@ -12,6 +12,7 @@
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
 #include <climits>
+#include <type_traits>
 
 /// \file
 /// The mma engine's backward pass: a kernel for dQ, and one for dK and dV together or one for each; rowsum(dO O) and
@@ -20,9 +21,9 @@
 namespace KokkosAttention::Impl {
 
 /// league = (batch, head of the own side, tile of it, part of the sums' columns)
-template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M>
+template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights>
 struct MmaBackwardKernel {
-  static constexpr MmaBackwardShape shape = mma_backward_shapes[shape_number];
+  static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
   using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<32 * shape.warps, shape.teams>>;
   using Member = typename Policy::member_type;
@@ -30,7 +31,7 @@ struct MmaBackwardKernel {
   MmaBackwardData<ScalarType> data;
   Scores scores;
   M mask;
-  WeightDropout<accumulation_t<ScalarType>> dropout;
+  DropoutOfWeights dropout;
 
   KOKKOS_FUNCTION index_t items() const {
     return work_items(data.arguments, shape.own, data.tile.rows) * data.tile.parts;
@@ -55,13 +56,13 @@ struct MmaBackwardKernel {
   }
 };
 
-template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
+template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
 void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const& data, Scores const& scores,
-                  M const& mask, WeightDropout<accumulation_t<ScalarType>> const& dropout, int most_teams) {
-  if constexpr (shape_number < mma_backward_shape_count) {
+                  M const& mask, DropoutOfWeights const& dropout, int most_teams) {
+  if constexpr (shape_number < mma_backward_shape_count<ScalarType>) {
     if (data.tile.shape != shape_number)
       return mma_gradient<shape_number + 1>(space, data, scores, mask, dropout, most_teams);
-    using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M>;
+    using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
     Kernel const kernel{data, scores, mask, dropout};
     if (kernel.items() == 0) return;
     auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),
@@ -74,10 +75,10 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
 }
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
-template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
+template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
 void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments, Scores const& scores,
-                  M const& mask, WeightDropout<accumulation_t<ScalarType>> const& dropout,
-                  MmaBackwardTiles const& tiles, std::byte* workspace, int most_teams = INT_MAX) {
+                  M const& mask, DropoutOfWeights const& dropout, MmaBackwardTiles const& tiles, std::byte* workspace,
+                  int most_teams = INT_MAX) {
   using T = accumulation_t<ScalarType>;
   Kokkos::Profiling::ScopedRegion const region("KokkosAttention::backward (mma)");
   PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
@@ -90,11 +91,14 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   for (int n = 0; n < tiles.count; ++n)
     mma_gradient(space, MmaBackwardData<ScalarType>{arguments, delta, tiles.tile[n]}, scores, mask, dropout,
                  most_teams);
-  if (arguments.dbias.data != nullptr)
-    portable_bias_gradient(space,
-                           BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.partial, arrays.part_stride,
-                                                                   scores, mask, dropout},
-                           delta, bias_tile, most_teams);
+  // Without a bias it has no gradient.
+  if constexpr (!std::is_same_v<DropoutOfWeights, NoDropout<T>>) {
+    if (arguments.dbias.data != nullptr)
+      portable_bias_gradient(space,
+                             BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.partial,
+                                                                     arrays.part_stride, scores, mask, dropout},
+                             delta, bias_tile, most_teams);
+  }
 }
 
 }  // namespace KokkosAttention::Impl

@@ -10,6 +10,7 @@
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_MmaGradientRows.hpp>
+#include <KokkosAttention_MmaStore.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -29,10 +30,11 @@ struct MmaBackwardData {
 template <Scalar ScalarType, class Member, int shape_number>
 class MmaBackwardEngine : BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
-  using Base::array_row, Base::begin_of, Base::count, Base::first, Base::head, Base::m_arguments, Base::m_sequence;
+  using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
+      Base::m_sequence;
   using Base::second, Base::usable_lse;
 
-  static constexpr MmaBackwardShape shape = mma_backward_shapes[shape_number];
+  static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
@@ -42,21 +44,23 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   static constexpr Side own          = shape.own;
   static constexpr Side other        = own == Side::queries ? Side::keys : Side::queries;
-  static constexpr int column_blocks = shape.columns / Arithmetic::columns;
-  static constexpr int first_blocks  = shape.first_columns / Arithmetic::columns;
-  static constexpr int second_blocks = shape.second_columns / Arithmetic::columns;
-  static constexpr int stride        = mma_stride<Arithmetic>(shape.head_columns);
-  static constexpr int own_elements  = 16 * shape.warps * shape.head_columns;  // of first or second rows
-  static constexpr int stage         = 2 * shape.columns * (stride + 1);
+  static constexpr int row_blocks    = shape.row_blocks;
+  static constexpr int column_blocks = shape.columns / 8;
+  static constexpr int first_blocks  = shape.first_columns / 8;
+  static constexpr int second_blocks = shape.second_columns / 8;
+  static constexpr int own_rows      = 16 * row_blocks * shape.warps;
+  static constexpr int own_stride    = mma_own_stride<Arithmetic>(shape.head_columns);
+  static constexpr int stride        = Arithmetic::stride(shape.head_columns);
+  static constexpr int stage_bytes   = mma_backward_stage_bytes<ScalarType>(shape);
 
-  using TileRows   = MmaGradientRows<Arithmetic, T, own, column_blocks>;
+  using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
   using Statistics = typename TileRows::Statistics;
 
   Member const& m_member;
   Tensor<T const> const& m_deltas;
   int m_part = 0;
   MmaLane m_lane;
-  WarpExponential m_exponential;
+  typename Arithmetic::Exponential m_exponential;
   int m_row;  // of the team's tile: the lane's first
   ScalarType* m_scratch;
   int m_stage     = 0;      // that is in use
@@ -64,11 +68,12 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   bool m_has_next = false;
   Tile m_next     = {};
 
-  Sum m_scores[column_blocks], m_gradients[column_blocks];
+  Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
   // Arrays have elements, whether there is something to sum or not.
-  Sum m_first_sum[first_blocks > 0 ? first_blocks : 1], m_second_sum[second_blocks > 0 ? second_blocks : 1];
+  Sum m_first_sum[row_blocks][first_blocks > 0 ? first_blocks : 1];
+  Sum m_second_sum[row_blocks][second_blocks > 0 ? second_blocks : 1];
   Statistics m_statistics;
-  unsigned m_kept[2];
+  unsigned m_kept[2 * row_blocks];
 
  public:
   KOKKOS_FORCEINLINE_FUNCTION MmaBackwardEngine(Member const& member, MmaBackwardData<ScalarType> const& data)
@@ -77,7 +82,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
         m_deltas(data.delta),
         m_lane(MmaLane::here()),
         m_exponential(m_lane),
-        m_row(16 * member.team_rank() + m_lane.quad),
+        m_row(16 * row_blocks * member.team_rank() + m_lane.quad),
         m_scratch(as_shared(static_cast<ScalarType*>(
             member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))) {}
 
@@ -85,16 +90,16 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_part = part; }
 
   KOKKOS_FORCEINLINE_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
-    m_sequence = sequence;
+    begin_rows(sequence, tile);
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
     copy_own(first(own, tile), m_scratch);
-    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), m_scratch + own_elements);
+    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), own_second());
     clear(m_first_sum);
     clear(m_second_sum);
     if constexpr (own == Side::queries) {
       KOKKOSATTENTION_UNROLL
-      for (int h = 0; h < 2; ++h) {
+      for (int h = 0; h < 2 * row_blocks; ++h) {
         index_t const i = tile.query_begin + m_row + 8 * h;
         bool const real = i < tile.query_end;
         m_statistics.lse[h] =
@@ -114,7 +119,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
     MmaPlace const at = place(tile);
     KOKKOSATTENTION_UNROLL
-    for (int h = 0; h < 2; ++h) {
+    for (int h = 0; h < 2 * row_blocks; ++h) {
       m_kept[h] = 0;
       KOKKOSATTENTION_ROLLED
       for (int c = 0; c < 2 * column_blocks; ++c) {
@@ -148,24 +153,24 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     multiply_rows(m_scratch, other_first(), m_scores);
     // dV needs no gradients of the weights.
     if constexpr (first_blocks > 0)
-      multiply_rows(m_scratch + own_elements, other_second(), m_gradients);
+      multiply_rows(own_second(), other_second(), m_gradients);
     else
       clear(m_gradients);
     int const columns = place(tile).columns;
-    for_each_element<1, column_blocks>(
-        [&](int, int n, int h, int e) { m_scores[n].value[2 * h + e] *= m_arguments.scale; });
+    for_each_element<row_blocks, column_blocks>(
+        [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
     if constexpr (own == Side::queries) {
       // Keys beyond the end have no weight. Queries beyond the end have one, but a dO of 0.
       if (count(other, tile) < shape.columns)
-        for_each_element<1, column_blocks>([&](int, int n, int h, int e) {
-          if (8 * n + e >= columns) m_scores[n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
+        for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+          if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
         });
     } else {
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < column_blocks; ++n) {
         KOKKOSATTENTION_UNROLL
         for (int e = 0; e < 2; ++e) {
-          ScalarType const* const lse   = other_statistics() + 8 * n + 2 * m_lane.member + e;
+          T const* const lse            = other_statistics() + 8 * n + 2 * m_lane.member + e;
           m_statistics.lse[2 * n + e]   = usable_lse(lse[0]);
           m_statistics.delta[2 * n + e] = lse[shape.columns];
         }
@@ -185,6 +190,9 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
+    // The place of the own rows serves for the sums: with no tile of the other side, they may still be on their way.
+    wait_for_copies();
+    m_member.team_barrier();
     if constexpr (first_blocks > 0)
       store(own == Side::queries ? m_arguments.dq : m_arguments.dk, tile, m_arguments.head_dim, m_arguments.scale,
             m_first_sum);
@@ -197,19 +205,18 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
             count(other, tile) - 2 * m_lane.member};
   }
 
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return m_scratch + own_rows * own_stride; }
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
-    return m_scratch + shape.own_arrays() * own_elements + m_stage * stage;
+    return m_scratch + shape.own_arrays() * own_rows * own_stride + m_stage * (stage_bytes / int(sizeof(ScalarType)));
   }
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const { return other_first() + shape.columns * stride; }
   /// LSE, then delta, of the tile's queries.
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_statistics() const {
-    return other_first() + 2 * shape.columns * stride;
+  KOKKOS_FORCEINLINE_FUNCTION T* other_statistics() const {
+    return reinterpret_cast<T*>(other_first() + 2 * shape.columns * stride);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
-    copy_numbers_ahead(m_member, rows, 16 * shape.warps, shape.head_columns, to, [](int i, int d) {
-      return i / 16 * 16 * shape.head_columns + Arithmetic::packed_place(i % 16, d);
-    });
+    copy_own_rows_ahead<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) const {
@@ -233,52 +240,68 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   }
 
   template <int n>
-  KOKKOS_FORCEINLINE_FUNCTION static void clear(Sum (&sums)[n]) {
+  KOKKOS_FORCEINLINE_FUNCTION static void clear(Sum (&sums)[row_blocks][n]) {
     KOKKOSATTENTION_UNROLL
-    for (int b = 0; b < n; ++b) sums[b] = Sum{};
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int i = 0; i < n; ++i) sums[b][i] = Sum{};
+    }
   }
 
-  /// result = own rows * (other side's rows)^T
-  KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(ScalarType const* own_rows, ScalarType const* other_rows,
-                                                 Sum (&result)[column_blocks]) const {
+  /// result = own rows * other rows^T
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(ScalarType const* own_array, ScalarType const* other_rows,
+                                                 Sum (&result)[row_blocks][column_blocks]) const {
     clear(result);
-    ScalarType const* const left_rows = own_rows + (m_row - m_lane.quad) * shape.head_columns;
+    ScalarType const* const left_rows = own_array + (m_row - m_lane.quad) * own_stride;
     KOKKOSATTENTION_UNROLL
     for (int block = 0; block < shape.head_columns / Arithmetic::steps; ++block) {
-      Left const left = Arithmetic::left(left_rows, block, m_lane);
+      Left left[row_blocks];
       KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n)
-        Arithmetic::multiply_add(result[n], left,
-                                 Arithmetic::right_from_columns(other_rows + 8 * n * stride, stride, block, m_lane));
+      for (int b = 0; b < row_blocks; ++b)
+        left[b] = Arithmetic::left(left_rows + 16 * b * own_stride, own_stride, block, m_lane);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; n += 2) {
+        auto const right = Arithmetic::right_of_columns(other_rows + 8 * n * stride, stride, block, m_lane);
+        KOKKOSATTENTION_UNROLL
+        for (int b = 0; b < row_blocks; ++b) {
+          KOKKOSATTENTION_UNROLL
+          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(result[b][n + c], left[b], right, c);
+        }
+      }
     }
   }
 
   /// sums += factors * (other side's rows)
   template <int blocks>
-  KOKKOS_FORCEINLINE_FUNCTION void add_product(Sum const (&factors)[column_blocks], ScalarType const* other_rows,
-                                               Sum (&sums)[blocks]) const {
+  KOKKOS_FORCEINLINE_FUNCTION void add_product(Sum const (&factors)[row_blocks][column_blocks],
+                                               ScalarType const* other_rows, Sum (&sums)[row_blocks][blocks]) const {
     KOKKOSATTENTION_UNROLL
-    for (int s = 0; s < column_blocks; ++s) {
-      Left const left = Arithmetic::left(factors[s]);
+    for (int s = 0; s < column_blocks; s += Arithmetic::steps / 8) {
+      Left left[row_blocks];
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(factors[b] + s);
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < blocks; n += 2) {
-        auto const right = Arithmetic::right_from_rows(other_rows + 8 * s * stride, stride, 8 * n, m_lane);
+        auto const right = Arithmetic::right_of_rows(other_rows + 8 * s * stride, stride, 8 * n, m_lane);
         KOKKOSATTENTION_UNROLL
-        for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(sums[n + c], left, right, c);
+        for (int b = 0; b < row_blocks; ++b) {
+          KOKKOSATTENTION_UNROLL
+          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(sums[b][n + c], left[b], right, c);
+        }
       }
     }
   }
 
   template <int blocks>
   KOKKOS_FORCEINLINE_FUNCTION void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor,
-                                         Sum const (&sums)[blocks]) const {
+                                         Sum const (&sums)[row_blocks][blocks]) const {
     if (tensor.data == nullptr) return;
-    int const rows = count(own, tile) - m_row, first_column = 8 * blocks * m_part;
-    MatrixRows<ScalarType> const to(tensor, m_sequence.entry, head(own, tile), array_row(own, tile), 0, dim);
-    for_each_element<1, blocks>([&](int, int n, int h, int e) {
-      int const d = first_column + 16 * (n / 2) + Arithmetic::column(n % 2, e, m_lane);
-      if (8 * h < rows && d < dim) to(m_row + 8 * h, d) = static_cast<ScalarType>(factor * sums[n].value[2 * h + e]);
-    });
+    int const first_row = m_row - m_lane.quad, first_column = 8 * blocks * m_part;
+    store_rows<Arithmetic, own_stride>(
+        sums, [&](int, int) { return factor; }, m_scratch + first_row * own_stride,
+        MatrixRows<ScalarType>(tensor.from(0, first_column), m_sequence.entry, head(own, tile),
+                               array_row(own, tile) + first_row, count(own, tile) - first_row, dim - first_column),
+        m_lane);
   }
 };
 

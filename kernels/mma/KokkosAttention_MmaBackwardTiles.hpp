@@ -7,6 +7,7 @@
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
 
+#include <array>
 #include <cstddef>
 
 /// \file
@@ -20,6 +21,7 @@ struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded
   int first_columns, second_columns;  // of the sums dQ or dK, and dV; 0: not computed; wider ones are computed in parts
+  int row_blocks;                     // blocks of 16 own rows a warp
   int columns;                        // rows of the other side in a tile
   int stages;
   int warps;  // a team
@@ -29,13 +31,39 @@ struct MmaBackwardShape {
   KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 ? 2 : 1; }
 };
 
-inline constexpr MmaBackwardShape mma_backward_shapes[] = {
-    {Side::queries, 64, 64, 0, 32, 2, 8, 1},   {Side::keys, 64, 64, 64, 16, 2, 4, 2},
-    {Side::queries, 128, 128, 0, 16, 2, 4, 1}, {Side::keys, 128, 128, 0, 16, 2, 4, 1},
-    {Side::keys, 128, 0, 128, 16, 2, 8, 1},    {Side::queries, 256, 128, 0, 16, 1, 2, 1},
-    {Side::keys, 256, 128, 0, 16, 1, 2, 1},    {Side::keys, 256, 0, 128, 16, 1, 4, 1},
-};
-inline constexpr int mma_backward_shape_count = int(sizeof(mma_backward_shapes) / sizeof(MmaBackwardShape));
+/// The backward kernels of a type, the first that fits and computes a gradient is taken.
+template <Scalar ScalarType>
+inline constexpr std::array<MmaBackwardShape, 7> mma_backward_shapes = {{
+    {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
+    {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
+    {Side::queries, 128, 128, 0, 2, 32, 2, 4, 2},
+    {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1},
+    {Side::queries, 256, 256, 0, 1, 32, 1, 8, 1},
+    {Side::keys, 256, 256, 0, 1, 32, 1, 8, 1},
+    {Side::keys, 256, 0, 256, 1, 32, 1, 8, 1},
+}};
+template <>
+inline constexpr std::array<MmaBackwardShape, 8> mma_backward_shapes<double> = {{
+    {Side::queries, 64, 64, 0, 1, 32, 2, 8, 1},
+    {Side::keys, 64, 64, 64, 1, 16, 2, 4, 2},
+    {Side::queries, 128, 128, 0, 1, 16, 2, 4, 1},
+    {Side::keys, 128, 128, 0, 1, 16, 2, 4, 1},
+    {Side::keys, 128, 0, 128, 1, 16, 2, 8, 1},
+    {Side::queries, 256, 128, 0, 1, 16, 1, 2, 1},
+    {Side::keys, 256, 128, 0, 1, 16, 1, 2, 1},
+    {Side::keys, 256, 0, 128, 1, 16, 1, 4, 1},
+}};
+template <Scalar ScalarType>
+inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
+
+/// Bytes of one stage of the other side: its first and second rows, LSE and delta.
+template <Scalar ScalarType>
+KOKKOS_INLINE_FUNCTION constexpr int mma_backward_stage_bytes(MmaBackwardShape const& shape) {
+  using Arithmetic = MmaArithmetic<ScalarType>;
+  return 2 * shape.columns *
+         (Arithmetic::stride(shape.head_columns) * int(sizeof(typename Arithmetic::Number)) +
+          int(sizeof(accumulation_t<ScalarType>)));
+}
 
 /// A team's tile. The arrays in team scratch: own first and, but for dV alone, second rows, packed; stages of the other
 /// side's first and second rows; stages of LSE and delta where the other side is that of queries.
@@ -48,21 +76,21 @@ struct MmaBackwardTile {
   int team_size = 0, vector_length = 32;
 };
 
-template <class Arithmetic>
+template <Scalar ScalarType>
 constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, int shape_number) {
-  MmaBackwardShape const shape = mma_backward_shapes[shape_number];
+  using Arithmetic             = MmaArithmetic<ScalarType>;
+  MmaBackwardShape const shape = mma_backward_shapes<ScalarType>[shape_number];
   auto const parts             = [](int dim, int columns) { return columns > 0 ? (dim + columns - 1) / columns : 0; };
   MmaBackwardTile tile;
   tile.shape         = shape_number;
-  tile.rows          = 16 * shape.warps;
+  tile.rows          = 16 * shape.row_blocks * shape.warps;
   tile.columns       = shape.columns;
   int const first    = parts(query.head_dim, shape.first_columns);
   int const second   = parts(query.value_dim, shape.second_columns);
   tile.parts         = first > second ? first : second > 0 ? second : 1;
-  int const stride   = mma_stride<Arithmetic>(shape.head_columns);
-  tile.scratch_bytes = std::size_t(shape.own_arrays() * tile.rows * shape.head_columns +
-                                   shape.stages * shape.columns * 2 * (stride + 1)) *
-                       sizeof(typename Arithmetic::Number);
+  int const own      = shape.own_arrays() * tile.rows * mma_own_stride<Arithmetic>(shape.head_columns);
+  tile.scratch_bytes = std::size_t(own) * sizeof(typename Arithmetic::Number) +
+                       std::size_t(shape.stages) * mma_backward_stage_bytes<ScalarType>(shape);
   tile.team_size = shape.warps;
   return tile;
 }
@@ -75,19 +103,19 @@ struct MmaBackwardTiles {
 };
 
 /// None, if not every one that is wanted has a tile that fits.
-template <class Arithmetic>
+template <Scalar ScalarType>
 constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv) {
   int const widest = query.head_dim > query.value_dim ? query.head_dim : query.value_dim;
   MmaBackwardTiles tiles;
   bool q_found = !dq, k_found = !dk, v_found = !dv;
-  for (int n = 0; n < mma_backward_shape_count; ++n) {
-    MmaBackwardShape const& shape = mma_backward_shapes[n];
+  for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
+    MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
     bool const of_queries         = shape.own == Side::queries;
     bool const computes_k         = !of_queries && shape.first_columns > 0,
                computes_v         = !of_queries && shape.second_columns > 0;
     if (shape.head_columns < widest) continue;
     if (!((of_queries && !q_found) || (computes_k && !k_found) || (computes_v && !v_found))) continue;
-    MmaBackwardTile const tile = lay_out_mma_backward_tile<Arithmetic>(query, n);
+    MmaBackwardTile const tile = lay_out_mma_backward_tile<ScalarType>(query, n);
     if (tile.scratch_bytes > query.scratch_limit / shape.teams) continue;
     tiles.tile[tiles.count++] = tile;
     q_found                   = q_found || of_queries;

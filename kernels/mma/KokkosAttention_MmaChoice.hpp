@@ -35,12 +35,17 @@ bool device_has_mma([[maybe_unused]] ExecutionSpace const& space) {
     return false;
 }
 
+/// Kernels that put the scale of scores off until after their maximum need one above 0.
+template <Scalar ScalarType>
+bool takes_scale(AttentionArguments<ScalarType> const& arguments) {
+  return !puts_factor_off<typename MmaArithmetic<ScalarType>::Exponential> || arguments.scale > 0;
+}
+
 /// The tile of a forward call; shape is -1 if the engine does not take it.
 template <class ExecutionSpace, Scalar ScalarType>
 MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
   if constexpr (has_mma<ExecutionSpace, ScalarType>)
-    if (device_has_mma(space))
-      return choose_mma_tile<MmaArithmetic<ScalarType>>(mma_tile_query<ExecutionSpace>(arguments));
+    if (device_has_mma(space)) return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
   return {};
 }
 
@@ -49,9 +54,9 @@ template <class ExecutionSpace, Scalar ScalarType>
 MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments) {
   if constexpr (has_mma<ExecutionSpace, ScalarType>)
     if (device_has_mma(space))
-      return choose_mma_backward_tiles<MmaArithmetic<ScalarType>>(
-          mma_tile_query<ExecutionSpace>(arguments), arguments.dq.data != nullptr, arguments.dk.data != nullptr,
-          arguments.dv.data != nullptr);
+      return choose_mma_backward_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments),
+                                                   arguments.dq.data != nullptr, arguments.dk.data != nullptr,
+                                                   arguments.dv.data != nullptr);
   return {};
 }
 
@@ -67,6 +72,7 @@ std::string why_not_mma(ExecutionSpace const& space, AttentionArguments<ScalarTy
     if (!device_has_mma(space)) return "not mma, which needs compute capability 8.0";
     if (arguments.head_dim > largest_mma_head_dim || arguments.value_dim > largest_mma_head_dim)
       return "not mma, whose head dimensions end at " + std::to_string(largest_mma_head_dim);
+    if (!takes_scale(arguments)) return "not mma, whose forward kernels for this type take scales above 0";
     return "not mma, for whose tiles there is too little team scratch";
   }
 }

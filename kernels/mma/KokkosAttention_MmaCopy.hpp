@@ -5,8 +5,8 @@
 #define KOKKOSATTENTION_MMACOPY_HPP
 
 #include <KokkosAttention_Loops.hpp>
-#include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MatrixRows.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -18,37 +18,13 @@
 
 namespace KokkosAttention::Impl {
 
-/// The same memory, known to be shared memory: the compiler then uses its own instructions.
+/// Begins to copy a number, or writes zero. Copies of less than 4 bytes are made at once.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION T* as_shared(T* pointer) {
-#if defined(__CUDA_ARCH__)
-  return static_cast<T*>(__cvta_shared_to_generic(__cvta_generic_to_shared(pointer)));
-#else
-  return pointer;
-#endif
-}
-
-/// Copies 4, 8 or 16 bytes, or writes as many zeros.
-template <int bytes>
-KOKKOS_FORCEINLINE_FUNCTION void copy_ahead([[maybe_unused]] void* to, [[maybe_unused]] void const* from,
-                                            [[maybe_unused]] bool filled) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  auto const place = static_cast<unsigned>(__cvta_generic_to_shared(to));
-  int const zeros  = !filled;
-  if constexpr (bytes == 16)
-    asm volatile("{ .reg .pred p; setp.ne.s32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(place),
-                 "l"(from), "r"(zeros));
+KOKKOS_FORCEINLINE_FUNCTION void copy_number_ahead(T* to, T const* from, bool filled) {
+  if constexpr (sizeof(T) >= 4)
+    copy_ahead<sizeof(T)>(to, from, filled);
   else
-    asm volatile("{ .reg .pred p; setp.ne.s32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], %3, p; }" ::"r"(place),
-                 "l"(from), "r"(zeros), "n"(bytes));
-#endif
-}
-
-/// Waits until all of this thread's copies have arrived. Other threads' are seen after a barrier.
-KOKKOS_FORCEINLINE_FUNCTION void wait_for_copies() {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
+    *to = filled ? *from : T(0);
 }
 
 /// Begins to copy rows to scratch, number (i, d) to scratch[place(i, d)], with zeros up to padded_rows and
@@ -63,7 +39,7 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_numbers_ahead(Member const& member, Matrix
     KOKKOSATTENTION_ROLLED
     for (int d = lane; d < padded_columns; d += 32) {
       bool const inside = i < source.rows && d < source.columns;
-      copy_ahead<sizeof(T)>(scratch + place(i, d), inside ? &source(i, d) : source.data, inside);
+      copy_number_ahead(scratch + place(i, d), inside ? &source(i, d) : source.data, inside);
     }
   }
 }
@@ -84,7 +60,7 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_packs(MatrixRows<T const> const& source, i
 
 /// Whether rows lie so that 16 bytes at a time can be copied.
 template <class T>
-KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T const> const& source) {
+KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T> const& source) {
   constexpr int pack = 16 / int(sizeof(T));
   return source.column_stride == 1 && source.row_stride % pack == 0 && source.columns % pack == 0 &&
          reinterpret_cast<std::uintptr_t>(source.data) % 16 == 0;
@@ -111,6 +87,18 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRow
       copy_packs<padded_rows / warps + (padded_rows % warps != 0), warps, stride, padded_rows>(
           source, warp, d + pack * lane, scratch);
   }
+}
+
+/// Begins to copy a team's own rows, to lie as left factors are loaded from.
+template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member, class T>
+KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, MatrixRows<T const> const& source,
+                                                     T* scratch) {
+  if constexpr (Arithmetic::packs_own_rows)
+    copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
+                       [](int i, int d) { return i / 16 * 16 * padded_columns + Arithmetic::packed_place(i % 16, d); });
+  else
+    copy_rows_ahead<padded_rows, padded_columns, Arithmetic::stride(padded_columns), warps>(member, source, scratch,
+                                                                                            copies_in_packs(source));
 }
 
 }  // namespace KokkosAttention::Impl

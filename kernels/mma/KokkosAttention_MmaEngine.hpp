@@ -8,6 +8,7 @@
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_MmaRows.hpp>
+#include <KokkosAttention_MmaStore.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -20,7 +21,7 @@ namespace KokkosAttention::Impl {
 
 template <Scalar ScalarType, class Member, int shape_number>
 class MmaEngine {
-  static constexpr MmaShape shape = mma_shapes[shape_number];
+  static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
@@ -28,20 +29,21 @@ class MmaEngine {
   using Left       = typename Arithmetic::Left;
 
   static constexpr int row_blocks    = shape.row_blocks;
-  static constexpr int key_blocks    = shape.keys / Arithmetic::columns;
-  static constexpr int output_blocks = shape.value_columns / Arithmetic::columns;
-  static constexpr int head_stride   = mma_stride<Arithmetic>(shape.head_columns);
-  static constexpr int value_stride  = mma_stride<Arithmetic>(shape.value_columns);
+  static constexpr int queries       = 16 * row_blocks * shape.warps;
+  static constexpr int key_blocks    = shape.keys / 8;
+  static constexpr int output_blocks = shape.value_columns / 8;
+  static constexpr int query_stride  = mma_own_stride<Arithmetic>(shape.head_columns);
+  static constexpr int head_stride   = Arithmetic::stride(shape.head_columns);
+  static constexpr int value_stride  = Arithmetic::stride(shape.value_columns);
 
   using Rows = MmaRows<Arithmetic, T, row_blocks, key_blocks>;
   using Pack = typename Rows::Pack;
 
   Member const& m_member;
   ForwardArguments<ScalarType> const& m_arguments;
-  MmaTile const& m_tile;
   int m_first_column = 0;  // of the output
   MmaLane m_lane;
-  WarpExponential m_exponential;
+  typename Arithmetic::Exponential m_exponential;
   int m_row;  // of the team's tile: the lane's first
   ScalarType* m_scratch;
   Sequence m_sequence = {};
@@ -53,6 +55,7 @@ class MmaEngine {
   Tile m_next     = {};
 
   Sum m_scores[row_blocks][key_blocks];
+  T m_factor = 1;  // of the scores, still to be applied
   Sum m_output[row_blocks][output_blocks];
   SoftmaxState<Pack> m_state;
   unsigned m_kept[2 * row_blocks];
@@ -62,14 +65,13 @@ class MmaEngine {
                                         MmaTile const& tile)
       : m_member(member),
         m_arguments(arguments),
-        m_tile(tile),
         m_lane(MmaLane::here()),
         m_exponential(m_lane),
-        m_keys(arguments.k, 0, 0, 0, 0, 0),
-        m_values(arguments.v, 0, 0, 0, 0, 0),
         m_row(16 * row_blocks * member.team_rank() + m_lane.quad),
         m_scratch(as_shared(static_cast<ScalarType*>(
-            member.team_scratch(0).get_shmem_aligned(tile.scratch_bytes, mma_scratch_alignment)))) {}
+            member.team_scratch(0).get_shmem_aligned(tile.scratch_bytes, mma_scratch_alignment)))),
+        m_keys(arguments.k, 0, 0, 0, 0, 0),
+        m_values(arguments.v, 0, 0, 0, 0, 0) {}
 
   /// Which columns of the output are computed next.
   KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_first_column = part * shape.value_columns; }
@@ -84,12 +86,11 @@ class MmaEngine {
     m_packed_values   = copies_in_packs(m_values);
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
-    copy_numbers_ahead(m_member,
-                       MatrixRows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
-                                  count(tile.query_begin, tile.query_end), m_arguments.head_dim),
-                       m_tile.queries, shape.head_columns, m_scratch, [](int i, int d) {
-                         return i / 16 * 16 * shape.head_columns + Arithmetic::packed_place(i % 16, d);
-                       });
+    copy_own_rows_ahead<Arithmetic, queries, shape.head_columns, shape.warps>(
+        m_member,
+        MatrixRows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
+                   count(tile.query_begin, tile.query_end), m_arguments.head_dim),
+        m_scratch);
     m_state = SoftmaxState<Pack>();
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
@@ -154,23 +155,29 @@ class MmaEngine {
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < key_blocks; ++n) m_scores[b][n] = Sum{};
     }
-    ScalarType const* const queries = m_scratch + (m_row - m_lane.quad) * shape.head_columns;
-    ScalarType const* const keys    = key_stage();
+    ScalarType const* const own  = m_scratch + (m_row - m_lane.quad) * query_stride;
+    ScalarType const* const keys = key_stage();
     KOKKOSATTENTION_UNROLL
     for (int block = 0; block < shape.head_columns / Arithmetic::steps; ++block) {
       Left left[row_blocks];
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b)
-        left[b] = Arithmetic::left(queries + 16 * b * shape.head_columns, block, m_lane);
+        left[b] = Arithmetic::left(own + 16 * b * query_stride, query_stride, block, m_lane);
       KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < key_blocks; ++n) {
-        auto const right = Arithmetic::right_from_columns(keys + 8 * n * head_stride, head_stride, block, m_lane);
+      for (int n = 0; n < key_blocks; n += 2) {
+        auto const right = Arithmetic::right_of_columns(keys + 8 * n * head_stride, head_stride, block, m_lane);
         KOKKOSATTENTION_UNROLL
-        for (int b = 0; b < row_blocks; ++b) Arithmetic::multiply_add(m_scores[b][n], left[b], right);
+        for (int b = 0; b < row_blocks; ++b) {
+          KOKKOSATTENTION_UNROLL
+          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(m_scores[b][n + c], left[b], right, c);
+        }
       }
     }
-    for_each_element<row_blocks, key_blocks>(
-        [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
+    if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
+      m_factor = m_arguments.scale;
+    else
+      for_each_element<row_blocks, key_blocks>(
+          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
     int const columns = place(tile).columns;
     if (count(tile.key_begin, tile.key_end) < shape.keys)
       for_each_element<row_blocks, key_blocks>([&](int b, int n, int h, int e) {
@@ -180,20 +187,20 @@ class MmaEngine {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
-    f(Rows(m_scores, m_state, m_kept, m_exponential, place(tile)));
+    f(Rows(m_scores, m_factor, m_state, m_kept, m_exponential, place(tile)));
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate_output(Tile const&) {
     rescale_output();
     ScalarType const* const values = value_stage();
     KOKKOSATTENTION_UNROLL
-    for (int s = 0; s < key_blocks; ++s) {
+    for (int s = 0; s < key_blocks; s += Arithmetic::steps / 8) {
       Left left[row_blocks];
       KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(m_scores[b][s]);
+      for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(m_scores[b] + s);
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < output_blocks; n += 2) {
-        auto const right = Arithmetic::right_from_rows(values + 8 * s * value_stride, value_stride, 8 * n, m_lane);
+        auto const right = Arithmetic::right_of_rows(values + 8 * s * value_stride, value_stride, 8 * n, m_lane);
         KOKKOSATTENTION_UNROLL
         for (int b = 0; b < row_blocks; ++b) {
           KOKKOSATTENTION_UNROLL
@@ -204,42 +211,46 @@ class MmaEngine {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
-    auto const& out   = m_arguments.out;
-    auto const& lse   = m_arguments.lse;
-    int const columns = m_arguments.value_dim - m_first_column;
     KOKKOSATTENTION_UNROLL
     for (int difference = 1; difference < 4; difference *= 2)
-      m_state.sum = m_state.sum + Pack::of([&](int r) { return quad_exchange(m_state.sum.value[r], difference); });
+      m_state.sum = m_state.sum + Pack::of([&](int r) { return exchange_lanes(m_state.sum.value[r], difference); });
+    Pack const normalisation = Pack::of([&](int r) { return state(r).normalisation(); });
+    for_each_element<row_blocks, output_blocks>([&](int b, int n, int h, int e) {
+      // Nothing was accumulated where there was nothing to attend.
+      if (normalisation.value[2 * b + h] == T(0)) m_output[b][n].value[2 * h + e] = 0;
+    });
+    // The queries' place serves for the output: with no tile of keys, they may still be on their way.
+    wait_for_copies();
+    m_member.team_barrier();
+    int const first = m_row - m_lane.quad;
+    store_rows<Arithmetic, query_stride>(
+        m_output, [&](int b, int h) { return normalisation.value[2 * b + h]; }, m_scratch + first * query_stride,
+        MatrixRows<ScalarType>(m_arguments.out.from(0, m_first_column), m_sequence.entry, tile.head,
+                               m_sequence.q_begin + tile.query_begin + first,
+                               count(tile.query_begin, tile.query_end) - first, m_arguments.value_dim - m_first_column),
+        m_lane);
+    auto const& lse = m_arguments.lse;
+    if (lse.data == nullptr || m_first_column != 0 || m_lane.member != 0) return;
     KOKKOSATTENTION_UNROLL
     for (int r = 0; r < 2 * row_blocks; ++r) {
       index_t const i = tile.query_begin + m_row + 8 * r;
-      if (i >= tile.query_end) continue;
-      SoftmaxState<T> const state{m_state.maximum.value[r], m_state.sum.value[r], T(0)};
-      T const normalisation = state.normalisation();
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < output_blocks; ++n) {
-        KOKKOSATTENTION_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          int const d = 16 * (n / 2) + Arithmetic::column(n % 2, e, m_lane);
-          // Nothing was accumulated where there was nothing to attend.
-          if (d < columns)
-            out(m_sequence.entry, tile.head, m_sequence.q_begin + i, m_first_column + d) = static_cast<ScalarType>(
-                normalisation == T(0) ? T(0) : normalisation * m_output[r / 2][n].value[2 * (r % 2) + e]);
-        }
-      }
-      if (lse.data != nullptr && m_first_column == 0 && m_lane.member == 0)
-        lse(m_sequence.entry, tile.head, m_sequence.q_begin + i, 0) = state.lse();
+      if (i < tile.query_end) lse(m_sequence.entry, tile.head, m_sequence.q_begin + i, 0) = state(r).lse();
     }
   }
 
  private:
   KOKKOS_FORCEINLINE_FUNCTION static int count(index_t begin, index_t end) { return static_cast<int>(end - begin); }
 
+  /// Of one row.
+  KOKKOS_FORCEINLINE_FUNCTION SoftmaxState<T> state(int r) const {
+    return {m_state.maximum.value[r], m_state.sum.value[r], T(0)};
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* key_stage() const {
-    return m_scratch + m_tile.queries * shape.head_columns + m_stage * shape.keys * head_stride;
+    return m_scratch + queries * query_stride + m_stage * shape.keys * head_stride;
   }
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* value_stage() const {
-    return m_scratch + m_tile.queries * shape.head_columns + shape.stages * shape.keys * head_stride +
+    return m_scratch + queries * query_stride + shape.stages * shape.keys * head_stride +
            m_stage * shape.keys * value_stride;
   }
 
@@ -264,12 +275,14 @@ class MmaEngine {
                                                                                 value_stage(), m_packed_values);
   }
 
-  /// After a few tiles a row's maximum seldom changes.
   KOKKOS_FORCEINLINE_FUNCTION void rescale_output() {
-    bool changes = false;
-    KOKKOSATTENTION_UNROLL
-    for (int r = 0; r < 2 * row_blocks; ++r) changes = changes || m_state.rescale.value[r] != T(1);
-    if (!any_lane(changes)) return;
+    // After a few tiles a row's maximum seldom changes. In float32 the branch would cost more: registers are moved.
+    if constexpr (std::is_same_v<T, double>) {
+      bool changes = false;
+      KOKKOSATTENTION_UNROLL
+      for (int r = 0; r < 2 * row_blocks; ++r) changes = changes || m_state.rescale.value[r] != T(1);
+      if (!any_lane(changes)) return;
+    }
     for_each_element<row_blocks, output_blocks>(
         [&](int b, int n, int h, int e) { m_output[b][n].value[2 * h + e] *= m_state.rescale.value[2 * b + h]; });
   }

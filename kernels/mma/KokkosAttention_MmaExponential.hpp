@@ -4,14 +4,15 @@
 #ifndef KOKKOSATTENTION_MMAEXPONENTIAL_HPP
 #define KOKKOSATTENTION_MMAEXPONENTIAL_HPP
 
-#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaInstructions.hpp>
+#include <KokkosAttention_MmaLane.hpp>
 
 #include <Kokkos_Core.hpp>
 
 #include <cstdint>
 
 /// \file
-/// The exponential of weights in a warp.
+/// The exponentials of weights in a warp, of numbers at most a rounding error above 0.
 
 namespace KokkosAttention::Impl {
 
@@ -54,7 +55,7 @@ class WarpExponential {
     double const tail    = fma(fma(fma(c5, r, c4), r, c3), r, c2);
     double const change  = fma(tail, r * r, r);
     auto const whole     = static_cast<std::int32_t>(Kokkos::bit_cast<std::int64_t>(shifted));
-    double const power   = times_power_of_two(root_of(whole), whole >> 5);
+    double const power   = times_power_of_two(value_of_lane(m_root, whole), whole >> 5);
     double const result  = fma(power, change, power);
     // Compared as integers: x between -708.3 and -infinity.
     auto const high              = static_cast<std::uint32_t>(Kokkos::bit_cast<std::uint64_t>(x) >> 32);
@@ -65,21 +66,30 @@ class WarpExponential {
  private:
   KOKKOS_FORCEINLINE_FUNCTION static double fma(double a, double b, double c) { return Kokkos::fma(a, b, c); }
 
-  KOKKOS_FORCEINLINE_FUNCTION double root_of([[maybe_unused]] int n) const {
-#if defined(__CUDA_ARCH__)
-    return __shfl_sync(0xffffffffu, m_root, n);
-#else
-    return m_root;
-#endif
-  }
-
   /// By the bits of the exponent.
-  KOKKOS_FORCEINLINE_FUNCTION static double times_power_of_two(double x, [[maybe_unused]] std::int32_t n) {
-#if defined(__CUDA_ARCH__)
-    return __hiloint2double(__double2hiint(x) + (n << 20), __double2loint(x));
-#else
-    return x;
-#endif
+  KOKKOS_FORCEINLINE_FUNCTION static double times_power_of_two(double x, std::int32_t n) {
+    auto const bits = Kokkos::bit_cast<std::uint64_t>(x);
+    auto const high = static_cast<std::uint32_t>(bits >> 32) + (static_cast<std::uint32_t>(n) << 20);
+    return Kokkos::bit_cast<double>(std::uint64_t(high) << 32 | static_cast<std::uint32_t>(bits));
+  }
+};
+
+/// exp(x) in float32 by the GPU's 2^x, for weights that are then rounded to 16 bits. A relative error of 2^-22, and
+/// 2^-24 more for every unit of x. With of_product, one multiplication and addition replaces the scaling of scores, the
+/// subtraction of the shift, and the change of base.
+class ApproximateExponential {
+  static constexpr float log2e = 1.44269504f;
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION explicit ApproximateExponential(MmaLane) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION float operator()(float x) const { return exp2_approximation(x * log2e); }
+
+  /// A factor above 0 or a shift, for of_product.
+  KOKKOS_FORCEINLINE_FUNCTION static float in_base_2(float x) { return x * log2e; }
+  /// exp(x factor - shift).
+  KOKKOS_FORCEINLINE_FUNCTION static float of_product(float x, float factor_in_base_2, float shift_in_base_2) {
+    return exp2_approximation(Kokkos::fma(x, factor_in_base_2, -shift_in_base_2));
   }
 };
 

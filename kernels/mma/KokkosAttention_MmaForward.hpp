@@ -16,9 +16,9 @@
 
 namespace KokkosAttention::Impl {
 
-template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M>
+template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights>
 struct MmaForwardKernel {
-  static constexpr MmaShape shape = mma_shapes[shape_number];
+  static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
   using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<32 * shape.warps, shape.teams>>;
   using Member = typename Policy::member_type;
@@ -26,7 +26,7 @@ struct MmaForwardKernel {
   ForwardArguments<ScalarType> arguments;
   Scores scores;
   M mask;
-  WeightDropout<accumulation_t<ScalarType>> dropout;
+  DropoutOfWeights dropout;
   MmaTile tile;
 
   KOKKOS_FUNCTION index_t items() const {
@@ -46,14 +46,13 @@ struct MmaForwardKernel {
 };
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
-template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class Scores, Mask M>
+template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
 void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
-                 M const& mask, WeightDropout<accumulation_t<ScalarType>> const& dropout, MmaTile const& tile,
-                 int most_teams = INT_MAX) {
-  if constexpr (shape_number < mma_shape_count) {
+                 M const& mask, DropoutOfWeights const& dropout, MmaTile const& tile, int most_teams = INT_MAX) {
+  if constexpr (shape_number < mma_shape_count<ScalarType>) {
     if (tile.shape != shape_number)
       return mma_forward<shape_number + 1>(space, arguments, scores, mask, dropout, tile, most_teams);
-    using Kernel = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M>;
+    using Kernel = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
     Kernel const kernel{arguments, scores, mask, dropout, tile};
     if (kernel.items() == 0) return;
     auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),

@@ -15,14 +15,15 @@
 
 namespace KokkosAttention::Impl {
 
-template <class Arithmetic, class T, Side own, int column_blocks>
+template <class Arithmetic, class T, Side own, int row_blocks, int column_blocks>
 class MmaGradientRows {
-  using Sum = typename Arithmetic::Sum;
+  using Sum         = typename Arithmetic::Sum;
+  using Exponential = typename Arithmetic::Exponential;
 
  public:
   using value_type = T;
   /// Queries of which the lane holds pairs.
-  static constexpr int queries = own == Side::queries ? 2 : 2 * column_blocks;
+  static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
 
   /// What the pairs have in common with their query.
   struct Statistics {
@@ -30,17 +31,18 @@ class MmaGradientRows {
   };
 
  private:
-  Sum (&m_scores)[column_blocks];
-  Sum (&m_gradients)[column_blocks];
+  Sum (&m_scores)[row_blocks][column_blocks];
+  Sum (&m_gradients)[row_blocks][column_blocks];
   Statistics const& m_statistics;
-  unsigned const (&m_kept)[2];
-  WarpExponential m_exponential;
+  unsigned const (&m_kept)[2 * row_blocks];
+  Exponential m_exponential;
   MmaPlace m_place;
 
  public:
-  KOKKOS_FORCEINLINE_FUNCTION MmaGradientRows(Sum (&scores)[column_blocks], Sum (&gradients)[column_blocks],
-                                              Statistics const& statistics, unsigned const (&kept)[2],
-                                              WarpExponential const& exponential, MmaPlace const& place)
+  KOKKOS_FORCEINLINE_FUNCTION MmaGradientRows(Sum (&scores)[row_blocks][column_blocks],
+                                              Sum (&gradients)[row_blocks][column_blocks], Statistics const& statistics,
+                                              unsigned const (&kept)[2 * row_blocks], Exponential const& exponential,
+                                              MmaPlace const& place)
       : m_scores(scores),
         m_gradients(gradients),
         m_statistics(statistics),
@@ -60,15 +62,15 @@ class MmaGradientRows {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {
-    for_each_element<1, column_blocks>([&](int, int n, int h, int e) {
-      if (m_place.holds(8 * h, 8 * n + e)) apply(f, n, h, e);
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+      if (m_place.holds(16 * b + 8 * h, 8 * n + e)) apply(f, b, n, h, e);
     });
   }
 
   /// The same for all that the registers hold, also beyond the end of the tile: the warp's lanes do it together.
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update_lanes(F const& f) const {
-    for_each_element<1, column_blocks>([&](int, int n, int h, int e) { apply(f, n, h, e); });
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) { apply(f, b, n, h, e); });
   }
 
  private:
@@ -78,9 +80,9 @@ class MmaGradientRows {
   }
 
   template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void apply(F const& f, int n, int h, int e) const {
-    index_t const row = m_place.row + 8 * h, column = m_place.column + 8 * n + e;
-    T &score = m_scores[n].value[2 * h + e], &gradient = m_gradients[n].value[2 * h + e];
+  KOKKOS_FORCEINLINE_FUNCTION void apply(F const& f, int b, int n, int h, int e) const {
+    index_t const row = m_place.row + 16 * b + 8 * h, column = m_place.column + 8 * n + e;
+    T &score = m_scores[b][n].value[2 * h + e], &gradient = m_gradients[b][n].value[2 * h + e];
     if constexpr (own == Side::queries)
       f(row, column, score, gradient);
     else

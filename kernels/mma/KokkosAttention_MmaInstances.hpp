@@ -30,7 +30,7 @@ inline constexpr bool compiled_for_mma = false;
 
 /// Whether the engine computes with a type there.
 template <class ExecutionSpace, Scalar ScalarType>
-inline constexpr bool has_mma = compiled_for_mma<ExecutionSpace>&& std::is_same_v<ScalarType, double>;
+inline constexpr bool has_mma = compiled_for_mma<ExecutionSpace> && !std::is_same_v<ScalarType, float>;
 
 /// The passes for one execution space and type.
 template <class ExecutionSpace, Scalar ScalarType>

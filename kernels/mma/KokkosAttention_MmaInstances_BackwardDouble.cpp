@@ -3,6 +3,7 @@
 
 #include <KokkosAttention_MmaBackward.hpp>
 #include <KokkosAttention_MmaInstances.hpp>
+#include <KokkosAttention_MmaPlain.hpp>
 
 namespace KokkosAttention::Impl {
 
@@ -14,7 +15,9 @@ void MmaBackwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& 
                                                           WeightDropout<accumulation_t<ScalarType>> const& dropout,
                                                           MmaBackwardTiles const& tiles, std::byte* workspace) {
   if constexpr (has_mma<ExecutionSpace, ScalarType>)
-    mma_backward(space, arguments, scores, mask, dropout, tiles, workspace);
+    with_options_in_use<ScalarType>(scores, mask, dropout, [&](auto const&... options) {
+      mma_backward(space, arguments, options..., tiles, workspace);
+    });
 }
 
 template struct MmaBackwardInstance<Kokkos::Cuda, double>;

@@ -3,6 +3,7 @@
 
 #include <KokkosAttention_MmaForward.hpp>
 #include <KokkosAttention_MmaInstances.hpp>
+#include <KokkosAttention_MmaPlain.hpp>
 
 namespace KokkosAttention::Impl {
 
@@ -12,7 +13,9 @@ void MmaForwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& s
                                                          OptionScores<ScalarType> const& scores, OptionMask const& mask,
                                                          WeightDropout<accumulation_t<ScalarType>> const& dropout,
                                                          MmaTile const& tile) {
-  if constexpr (has_mma<ExecutionSpace, ScalarType>) mma_forward(space, arguments, scores, mask, dropout, tile);
+  if constexpr (has_mma<ExecutionSpace, ScalarType>)
+    with_options_in_use<ScalarType>(scores, mask, dropout,
+                                    [&](auto const&... options) { mma_forward(space, arguments, options..., tile); });
 }
 
 template struct MmaForwardInstance<Kokkos::Cuda, double>;

@@ -5,10 +5,11 @@
 #define KOKKOSATTENTION_MMAROWS_HPP
 
 #include <KokkosAttention_MmaArithmetic.hpp>
-#include <KokkosAttention_MmaExponential.hpp>
 #include <KokkosAttention_Softmax.hpp>
 
 #include <Kokkos_Core.hpp>
+
+#include <type_traits>
 
 /// \file
 /// Rows of scores that lie in the registers of a warp. A lane holds a part of several rows, and works on all of them at
@@ -46,9 +47,18 @@ struct RowPack {
   }
 };
 
+/// One instruction in float32. Of a NaN and a number it may be either.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T quick_larger(T a, T b) {
+  if constexpr (std::is_same_v<T, float>)
+    return Kokkos::fmax(a, b);
+  else
+    return larger(a, b);
+}
+
 template <class T, int n>
 KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> larger(RowPack<T, n> const& a, RowPack<T, n> const& b) {
-  return RowPack<T, n>::of([&](int r) { return larger(a.value[r], b.value[r]); });
+  return RowPack<T, n>::of([&](int r) { return quick_larger(a.value[r], b.value[r]); });
 }
 template <class T, int n>
 KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> softmax_shift(RowPack<T, n> const& maximum) {
@@ -63,6 +73,12 @@ KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> softmax_exponential(RowPack<T, n> cons
   if (!any_lane(change)) return RowPack<T, n>(T(1));
   return RowPack<T, n>::of([&](int r) { return branch_free_exponential(x.value[r]); });
 }
+
+/// Whether scores need not be scaled before their exponentials are computed.
+template <class Exponential>
+inline constexpr bool puts_factor_off = requires {
+  &Exponential::of_product;
+};
 
 /// Where a lane's part of a tile lies: rows row + 16 b + 8 h, columns column + 8 n + e.
 struct MmaPlace {
@@ -91,7 +107,8 @@ KOKKOS_FORCEINLINE_FUNCTION void for_each_element(F const& f) {
 /// The lane's part of a tile's rows of scores, in registers.
 template <class Arithmetic, class T, int row_blocks, int column_blocks>
 class MmaRows {
-  using Sum = typename Arithmetic::Sum;
+  using Sum         = typename Arithmetic::Sum;
+  using Exponential = typename Arithmetic::Exponential;
 
  public:
   static constexpr int rows = 2 * row_blocks;
@@ -100,16 +117,18 @@ class MmaRows {
 
  private:
   Sum (&m_scores)[row_blocks][column_blocks];
+  T& m_factor;
   SoftmaxState<Pack>& m_state;
   unsigned const (&m_kept)[rows];
-  WarpExponential m_exponential;
+  Exponential m_exponential;
   MmaPlace m_place;
 
  public:
-  KOKKOS_FORCEINLINE_FUNCTION MmaRows(Sum (&scores)[row_blocks][column_blocks], SoftmaxState<Pack>& state,
-                                      unsigned const (&kept)[rows], WarpExponential const& exponential,
+  /// \param factor of all scores, above 0, which may be put off until their exponentials
+  KOKKOS_FORCEINLINE_FUNCTION MmaRows(Sum (&scores)[row_blocks][column_blocks], T& factor, SoftmaxState<Pack>& state,
+                                      unsigned const (&kept)[rows], Exponential const& exponential,
                                       MmaPlace const& place)
-      : m_scores(scores), m_state(state), m_kept(kept), m_exponential(exponential), m_place(place) {}
+      : m_scores(scores), m_factor(factor), m_state(state), m_kept(kept), m_exponential(exponential), m_place(place) {}
 
   KOKKOS_FORCEINLINE_FUNCTION SoftmaxState<Pack> const& state() const { return m_state; }
   KOKKOS_FORCEINLINE_FUNCTION void set_state(SoftmaxState<Pack> const& state) const { m_state = state; }
@@ -121,6 +140,7 @@ class MmaRows {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void transform(F const& f) const {
+    apply_factor();
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
       int const r = 16 * b + 8 * h, c = 8 * n + e;
       T& score = m_scores[b][n].value[2 * h + e];
@@ -129,35 +149,50 @@ class MmaRows {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Pack maximum() const {
-    // In pairs: a chain would wait for every comparison.
-    T most_of[rows][2 * column_blocks];
-    for_each_element<row_blocks, column_blocks>(
-        [&](int b, int n, int h, int e) { most_of[2 * b + h][2 * n + e] = m_scores[b][n].value[2 * h + e]; });
-    KOKKOSATTENTION_UNROLL
-    for (int width = column_blocks; width > 0; width /= 2) {
-      KOKKOSATTENTION_UNROLL
-      for (int r = 0; r < rows; ++r) {
-        KOKKOSATTENTION_UNROLL
-        for (int c = 0; c < width; ++c) most_of[r][c] = larger(most_of[r][c], most_of[r][c + width]);
-      }
-    }
-    Pack most = Pack::of([&](int r) { return most_of[r][0]; });
+    // Chains of every second element: one of all would wait for every comparison.
+    Pack even(-Kokkos::Experimental::infinity_v<T>), odd = even;
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+      T& most = (e == 0 ? even : odd).value[2 * b + h];
+      most    = quick_larger(most, m_scores[b][n].value[2 * h + e]);
+    });
+    Pack most = larger(even, odd);
     KOKKOSATTENTION_UNROLL
     for (int difference = 1; difference < 4; difference *= 2)
-      most = larger(most, Pack::of([&](int r) { return quad_exchange(most.value[r], difference); }));
+      most = larger(most, Pack::of([&](int r) { return exchange_lanes(most.value[r], difference); }));
+    if constexpr (puts_factor_off<Exponential>) most = Pack(m_factor) * most;
     return most;
   }
 
   /// Replaces each score by exp(score - shift) and returns the sums of those that the lane holds: the quad's lanes add
   /// theirs up at the end.
   KOKKOS_FORCEINLINE_FUNCTION Pack exponentiate(Pack const& shift) const {
-    Pack sum(T(0));
+    Pack sum(T(0)), shift_in_base_2(T(0));
+    T factor_in_base_2 = 1;
+    if constexpr (puts_factor_off<Exponential>) {
+      factor_in_base_2 = m_exponential.in_base_2(m_factor);
+      shift_in_base_2  = Pack::of([&](int r) { return m_exponential.in_base_2(shift.value[r]); });
+    }
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-      T& score = m_scores[b][n].value[2 * h + e];
-      score    = m_exponential(score - shift.value[2 * b + h]);
-      sum.value[2 * b + h] += score;
+      int const r = 2 * b + h;
+      T& score    = m_scores[b][n].value[2 * h + e];
+      if constexpr (puts_factor_off<Exponential>)
+        score = m_exponential.of_product(score, factor_in_base_2, shift_in_base_2.value[r]);
+      else
+        score = m_exponential(score - shift.value[r]);
+      sum.value[r] += score;
     });
+    m_factor = 1;
     return sum;
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION void apply_factor() const {
+    if constexpr (puts_factor_off<Exponential>) {
+      if (m_factor == T(1)) return;
+      for_each_element<row_blocks, column_blocks>(
+          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_factor; });
+      m_factor = 1;
+    }
   }
 };
 

@@ -4,9 +4,10 @@
 #ifndef KOKKOSATTENTION_MMATILES_HPP
 #define KOKKOSATTENTION_MMATILES_HPP
 
-#include <KokkosAttention_PortableTiles.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_Types.hpp>
 
+#include <array>
 #include <cstddef>
 
 /// \file
@@ -25,14 +26,25 @@ struct MmaShape {
   int teams;          // that a multiprocessor is to hold
 };
 
-/// The forward kernels, the first that fits is taken.
-inline constexpr MmaShape mma_shapes[] = {
+/// The forward kernels of a type, the first that fits is taken.
+template <Scalar ScalarType>
+inline constexpr std::array<MmaShape, 6> mma_shapes = {{
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 64, .stages = 2, .warps = 4, .teams = 2},
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 64, .stages = 2, .warps = 4, .teams = 2},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
+    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 64, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
+}};
+template <>
+inline constexpr std::array<MmaShape, 4> mma_shapes<double> = {{
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 32, .stages = 2, .warps = 4, .teams = 2},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 2, .teams = 1},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
     {.head_columns = 256, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
-};
-inline constexpr int mma_shape_count      = int(sizeof(mma_shapes) / sizeof(MmaShape));
+}};
+template <Scalar ScalarType>
+inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_shapes<ScalarType>)>);
 inline constexpr int largest_mma_head_dim = 256;
 /// Of a team's arrays, in bytes, which Kokkos does not promise.
 inline constexpr int mma_scratch_alignment = 128;
@@ -54,36 +66,39 @@ struct MmaTile {
   int team_size = 0, vector_length = 32;
 };
 
-/// Numbers from one row in scratch to the next.
+/// Numbers from one of a team's own rows in scratch to the next.
 template <class Arithmetic>
-KOKKOS_INLINE_FUNCTION constexpr int mma_stride(int columns) {
-  return round_up(columns, 16) + Arithmetic::row_padding;
+KOKKOS_INLINE_FUNCTION constexpr int mma_own_stride(int columns) {
+  return Arithmetic::packs_own_rows ? columns : Arithmetic::stride(columns);
 }
 
-template <class Arithmetic>
+template <Scalar ScalarType>
 constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) {
-  MmaShape const shape = mma_shapes[shape_number];
+  using Arithmetic     = MmaArithmetic<ScalarType>;
+  MmaShape const shape = mma_shapes<ScalarType>[shape_number];
   MmaTile tile;
   tile.shape              = shape_number;
   tile.queries            = 16 * shape.row_blocks * shape.warps;
   tile.keys               = shape.keys;
   tile.value_parts        = query.value_dim > 0 ? (query.value_dim + shape.value_columns - 1) / shape.value_columns : 1;
-  int const key_value_row = mma_stride<Arithmetic>(shape.head_columns) + mma_stride<Arithmetic>(shape.value_columns);
-  tile.scratch_bytes      = std::size_t(tile.queries * shape.head_columns + shape.stages * shape.keys * key_value_row) *
+  int const key_value_row = Arithmetic::stride(shape.head_columns) + Arithmetic::stride(shape.value_columns);
+  tile.scratch_bytes      = std::size_t(tile.queries * mma_own_stride<Arithmetic>(shape.head_columns) +
+                                        shape.stages * shape.keys * key_value_row) *
                        sizeof(typename Arithmetic::Number);
   tile.team_size = shape.warps;
   return tile;
 }
 
-template <class Arithmetic>
+template <Scalar ScalarType>
 constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
-  constexpr int widest = 128;
-  int const wanted     = query.value_dim < widest ? query.value_dim : widest;
   if (query.value_dim > largest_mma_head_dim) return {};
-  for (int n = 0; n < mma_shape_count; ++n) {
-    if (mma_shapes[n].head_columns < query.head_dim || mma_shapes[n].value_columns < wanted) continue;
-    MmaTile const tile = lay_out_mma_tile<Arithmetic>(query, n);
-    if (tile.scratch_bytes <= query.scratch_limit / mma_shapes[n].teams) return tile;
+  for (int n = 0; n < mma_shape_count<ScalarType>; ++n) {
+    MmaShape const& shape = mma_shapes<ScalarType>[n];
+    // Shapes of 128 columns take wider values in parts.
+    if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
+      continue;
+    MmaTile const tile = lay_out_mma_tile<ScalarType>(query, n);
+    if (tile.scratch_bytes <= query.scratch_limit / shape.teams) return tile;
   }
   return {};
 }

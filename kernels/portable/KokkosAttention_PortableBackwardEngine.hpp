@@ -26,7 +26,8 @@ class PortableBackwardEngine : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
 
  protected:
-  using Base::array_row, Base::begin_of, Base::count, Base::first, Base::head, Base::m_arguments, Base::m_sequence;
+  using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
+      Base::m_sequence;
   using Base::second, Base::usable_lse;
 
   using T     = accumulation_t<ScalarType>;
@@ -61,7 +62,7 @@ class PortableBackwardEngine : protected BackwardRows<ScalarType> {
   }
 
   KOKKOS_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
-    m_sequence = sequence;
+    begin_rows(sequence, tile);
     m_member.team_barrier();  // some threads may still be storing the team's last tile
     load_own(tile);
     clear(m_first_sum, m_tile.first_sum_stride);

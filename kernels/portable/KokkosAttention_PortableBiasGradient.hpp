@@ -32,7 +32,7 @@ class PortableBiasEngine : public PortableBackwardEngine<ScalarType, Member, Gra
   }
 
   KOKKOS_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
-    this->m_sequence = sequence;
+    this->begin_rows(sequence, tile);
     this->load_own(tile);
     this->load_statistics(tile);
     this->m_member.team_barrier();

@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_PORTABLETILES_HPP
 #define KOKKOSATTENTION_PORTABLETILES_HPP
 
+#include <KokkosAttention_RoundUp.hpp>
 #include <KokkosAttention_Types.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -25,10 +26,6 @@ struct TileQuery {
   index_t q_len, k_len;
   std::size_t scratch_limit[2];  // TeamPolicy::scratch_size_max of levels 0 and 1
 };
-
-KOKKOS_INLINE_FUNCTION constexpr int round_up(int value, int multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 /// The most threads of a device team; the kernels are compiled for it.
 inline constexpr int most_team_threads = 512;

@@ -35,10 +35,11 @@
 namespace KokkosAttention::Impl {
 
 /// Turns a tile's scores into weights W, and the gradients of the weights into those of a score function's input.
-template <ScoreInput input, class Engine, class Scores, Mask M, class T>
+template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M const& mask,
-                                        WeightDropout<T> const& dropout, Sequence const& sequence, Tile const& tile,
+                                        DropoutOfWeights const& dropout, Sequence const& sequence, Tile const& tile,
                                         Coverage tile_covers) {
+  using T = typename DropoutOfWeights::value_type;
   engine.for_each_row(tile, [&](auto const& row) {
     bool const subtract_first = dropout.active() || scores.active();
     if (dropout.active())
@@ -71,8 +72,8 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
 }
 
 /// One tile, of which the mask lets some pairs through.
-template <ScoreInput input, class Engine, class Scores, Mask M, class T>
-KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const& mask, WeightDropout<T> const& dropout,
+template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights>
+KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                    Sequence const& sequence, Tile const& tile, Coverage tile_covers) {
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
@@ -82,8 +83,8 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
 
 /// Goes through the tiles that `find` finds one after the other: find(tile) -> what the mask lets through, none at the
 /// end.
-template <ScoreInput input, class Engine, class Scores, Mask M, class T, class Find>
-KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, WeightDropout<T> const& dropout,
+template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Find>
+KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Find const& find) {
   Tile next            = {};
   Coverage next_covers = find(next);
@@ -100,9 +101,9 @@ KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& 
 
 /// The gradient of a tile of queries.
 /// \param tile head and queries of the league member; its keys are ignored
-template <class Engine, class Scores, Mask M, class T>
+template <class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
-                                         WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile,
+                                         DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile,
                                          index_t tile_keys) {
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
@@ -126,9 +127,9 @@ KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M
 /// The gradients of a tile of keys and of its values.
 /// \param tile keys of the league member, and the first query head that reads them; its queries are ignored
 /// \param heads query heads that read them
-template <class Engine, class Scores, Mask M, class T>
+template <class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
-                                       WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile, int heads,
+                                       DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile, int heads,
                                        index_t tile_queries) {
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);

@@ -25,9 +25,16 @@ class BackwardRows {
 
   BackwardArguments<ScalarType> const& m_arguments;
   Sequence m_sequence = {};
+  int m_kv_head       = 0;
 
   KOKKOS_FORCEINLINE_FUNCTION explicit BackwardRows(BackwardArguments<ScalarType> const& arguments)
       : m_arguments(arguments) {}
+
+  /// Where the next tiles are: all in one sequence, their heads all readers of the same keys.
+  KOKKOS_FORCEINLINE_FUNCTION void begin_rows(Sequence const& sequence, Tile const& tile) {
+    m_sequence = sequence;
+    m_kv_head  = m_arguments.kv_head(tile.head);
+  }
 
   KOKKOS_FORCEINLINE_FUNCTION static index_t begin_of(Side side, Tile const& tile) {
     return side == Side::queries ? tile.query_begin : tile.key_begin;
@@ -36,7 +43,7 @@ class BackwardRows {
     return static_cast<int>((side == Side::queries ? tile.query_end : tile.key_end) - begin_of(side, tile));
   }
   KOKKOS_FORCEINLINE_FUNCTION int head(Side side, Tile const& tile) const {
-    return side == Side::queries ? tile.head : m_arguments.kv_head(tile.head);
+    return side == Side::queries ? tile.head : m_kv_head;
   }
   KOKKOS_FORCEINLINE_FUNCTION index_t array_row(Side side, Tile const& tile) const {
     return begin_of(side, tile) + (side == Side::queries ? m_sequence.q_begin : m_sequence.k_begin);

@@ -46,10 +46,11 @@ KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
 /// \param tile head and queries of the league member; its keys are ignored
 /// \param tile_keys keys a tile
 /// \param keys those of a partial output; begins at a multiple of tile_keys
-template <class Engine, class Scores, Mask M, class T>
+template <class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
-                                        WeightDropout<T> const& dropout, Sequence const& sequence, Tile tile,
+                                        DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile,
                                         index_t tile_keys, KeyRange const& keys = {}) {
+  using T         = typename DropoutOfWeights::value_type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
   KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);

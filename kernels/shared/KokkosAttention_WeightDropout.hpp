@@ -29,6 +29,7 @@ class WeightDropout {
   Accumulation m_factor     = 1;  // of the weights that are kept
 
  public:
+  using value_type          = Accumulation;
   static constexpr int quad = 4;
 
   WeightDropout() = default;
@@ -59,6 +60,12 @@ class WeightDropout {
   KOKKOS_FORCEINLINE_FUNCTION bool kept(int b, int h, index_t i, index_t j) const {
     return kept_quad(b, h, i, j / quad) >> (j % quad) & 1u;
   }
+};
+
+/// None, and kernels know it when they are compiled.
+template <class Accumulation>
+struct NoDropout : WeightDropout<Accumulation> {
+  KOKKOS_FORCEINLINE_FUNCTION static constexpr bool active() { return false; }
 };
 
 }  // namespace KokkosAttention::Impl

@@ -1,0 +1,28 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMALANE_HPP
+#define KOKKOSATTENTION_MMALANE_HPP
+
+#include <KokkosAttention_MmaInstructions.hpp>
+
+#include <Kokkos_Core.hpp>
+
+namespace KokkosAttention::Impl {
+
+/// Where a lane is in its warp: it is one of a quad of four, and of eight quads.
+struct MmaLane {
+  int quad;    // 0 ... 7
+  int member;  // 0 ... 3, of the quad
+
+  KOKKOS_FORCEINLINE_FUNCTION int number() const { return 4 * quad + member; }
+
+  KOKKOS_FORCEINLINE_FUNCTION static MmaLane here() {
+    int const lane = warp_lane();
+    return {lane / 4, lane % 4};
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif
