@@ -45,7 +45,8 @@ bool takes_scale(AttentionArguments<ScalarType> const& arguments) {
 template <class ExecutionSpace, Scalar ScalarType>
 MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
   if constexpr (has_mma<ExecutionSpace, ScalarType>)
-    if (device_has_mma(space)) return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
+    if (device_has_mma(space) && takes_scale(arguments))
+      return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
   return {};
 }
 
