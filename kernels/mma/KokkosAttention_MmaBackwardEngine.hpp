@@ -10,6 +10,7 @@
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_MmaGradientRows.hpp>
+#include <KokkosAttention_MmaProduct.hpp>
 #include <KokkosAttention_MmaStore.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -38,8 +39,8 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
+  using Stored     = typename Arithmetic::Stored;
   using Sum        = typename Arithmetic::Sum;
-  using Left       = typename Arithmetic::Left;
   using Rows       = typename Base::Rows;
 
   static constexpr Side own          = shape.own;
@@ -49,9 +50,12 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   static constexpr int first_blocks  = shape.first_columns / 8;
   static constexpr int second_blocks = shape.second_columns / 8;
   static constexpr int own_rows      = 16 * row_blocks * shape.warps;
-  static constexpr int own_stride    = mma_own_stride<Arithmetic>(shape.head_columns);
+  static constexpr int own_stride    = Arithmetic::own_stride(shape.head_columns);
   static constexpr int stride        = Arithmetic::stride(shape.head_columns);
-  static constexpr int stage_bytes   = mma_backward_stage_bytes<ScalarType>(shape);
+  static constexpr int plane         = shape.columns * stride;
+  static constexpr bool splits       = Arithmetic::pieces > 1;
+  static constexpr MmaBackwardLayout<ScalarType> layout{shape};
+  static_assert(!splits || shape.stages == 1);
 
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
   using Statistics = typename TileRows::Statistics;
@@ -132,28 +136,36 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const& tile) {
-    if constexpr (shape.stages == 1)
+    if constexpr (shape.stages == 1 && !splits)
       m_member.team_barrier();  // the last tile is in its place until all have done with it
     else
-      m_stage = 1 - m_stage;
+      m_stage = shape.stages - 1 - m_stage;
     if (!m_ahead) copy_other(tile);
     wait_for_copies();
     m_member.team_barrier();
+    if constexpr (own == Side::keys) load_statistics();  // their place may be the next tile's soon
+    if constexpr (splits) {
+      split_rows<Arithmetic, shape.columns, shape.head_columns, stride, shape.warps>(
+          m_member, in_scratch<ScalarType>(layout.first_arrivals), other_first());
+      split_rows<Arithmetic, shape.columns, shape.head_columns, stride, shape.warps>(
+          m_member, in_scratch<ScalarType>(layout.second_arrivals), other_second());
+      m_member.team_barrier();
+    }
     m_ahead = false;
-    if constexpr (shape.stages == 2) {
+    if constexpr (shape.stages == 2 || splits) {
       if (m_has_next) {
-        m_stage = 1 - m_stage;
+        m_stage = shape.stages - 1 - m_stage;
         copy_other(m_next);
-        m_stage = 1 - m_stage;
+        m_stage = shape.stages - 1 - m_stage;
         m_ahead = true;
       }
     }
     m_has_next = false;
 
-    multiply_rows(m_scratch, other_first(), m_scores);
+    multiply_own(m_scratch, other_first(), m_scores);
     // dV needs no gradients of the weights.
     if constexpr (first_blocks > 0)
-      multiply_rows(own_second(), other_second(), m_gradients);
+      multiply_own(own_second(), other_second(), m_gradients);
     else
       clear(m_gradients);
     int const columns = place(tile).columns;
@@ -165,16 +177,6 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
         for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
           if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
         });
-    } else {
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n) {
-        KOKKOSATTENTION_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          T const* const lse            = other_statistics() + 8 * n + 2 * m_lane.member + e;
-          m_statistics.lse[2 * n + e]   = usable_lse(lse[0]);
-          m_statistics.delta[2 * n + e] = lse[shape.columns];
-        }
-      }
     }
   }
 
@@ -185,8 +187,11 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
     if constexpr (second_blocks > 0)
-      add_product(m_scores, other_second() + m_part * shape.second_columns, m_second_sum);
-    if constexpr (first_blocks > 0) add_product(m_gradients, other_first() + m_part * shape.first_columns, m_first_sum);
+      add_product<Arithmetic, stride, plane>(m_scores, other_second() + m_part * shape.second_columns, m_lane,
+                                             m_second_sum);
+    if constexpr (first_blocks > 0)
+      add_product<Arithmetic, stride, plane>(m_gradients, other_first() + m_part * shape.first_columns, m_lane,
+                                             m_first_sum);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
@@ -205,14 +210,20 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
             count(other, tile) - 2 * m_lane.member};
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return m_scratch + own_rows * own_stride; }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
-    return m_scratch + shape.own_arrays() * own_rows * own_stride + m_stage * (stage_bytes / int(sizeof(ScalarType)));
+  template <class Element>
+  KOKKOS_FORCEINLINE_FUNCTION Element* in_scratch(int bytes) const {
+    return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
   }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const { return other_first() + shape.columns * stride; }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return in_scratch<ScalarType>(layout.own_second); }
+  KOKKOS_FORCEINLINE_FUNCTION Stored* other_first() const {
+    return in_scratch<Stored>(layout.stages + m_stage * layout.stage_bytes);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Stored* other_second() const {
+    return in_scratch<Stored>(layout.stages + m_stage * layout.stage_bytes + layout.other_second);
+  }
   /// LSE, then delta, of the tile's queries.
   KOKKOS_FORCEINLINE_FUNCTION T* other_statistics() const {
-    return reinterpret_cast<T*>(other_first() + 2 * shape.columns * stride);
+    return in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
@@ -221,10 +232,17 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) const {
     Rows const q_or_k = first(other, tile), do_or_v = second(other, tile);
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
-                                                                            copies_in_packs(q_or_k));
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
-                                                                            copies_in_packs(do_or_v));
+    if constexpr (splits) {
+      copy_rows_ahead<shape.columns, shape.head_columns, shape.head_columns, shape.warps>(
+          m_member, q_or_k, in_scratch<ScalarType>(layout.first_arrivals), copies_in_packs(q_or_k));
+      copy_rows_ahead<shape.columns, shape.head_columns, shape.head_columns, shape.warps>(
+          m_member, do_or_v, in_scratch<ScalarType>(layout.second_arrivals), copies_in_packs(do_or_v));
+    } else {
+      copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
+                                                                              copies_in_packs(q_or_k));
+      copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
+                                                                              copies_in_packs(do_or_v));
+    }
     if constexpr (own == Side::keys) {
       static_assert(shape.columns <= 32);
       int const n        = m_lane.number();
@@ -248,48 +266,22 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     }
   }
 
-  /// result = own rows * other rows^T
-  KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(ScalarType const* own_array, ScalarType const* other_rows,
-                                                 Sum (&result)[row_blocks][column_blocks]) const {
-    clear(result);
-    ScalarType const* const left_rows = own_array + (m_row - m_lane.quad) * own_stride;
+  KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {
     KOKKOSATTENTION_UNROLL
-    for (int block = 0; block < shape.head_columns / Arithmetic::steps; ++block) {
-      Left left[row_blocks];
+    for (int n = 0; n < column_blocks; ++n) {
       KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b)
-        left[b] = Arithmetic::left(left_rows + 16 * b * own_stride, own_stride, block, m_lane);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; n += 2) {
-        auto const right = Arithmetic::right_of_columns(other_rows + 8 * n * stride, stride, block, m_lane);
-        KOKKOSATTENTION_UNROLL
-        for (int b = 0; b < row_blocks; ++b) {
-          KOKKOSATTENTION_UNROLL
-          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(result[b][n + c], left[b], right, c);
-        }
+      for (int e = 0; e < 2; ++e) {
+        T const* const lse            = other_statistics() + 8 * n + 2 * m_lane.member + e;
+        m_statistics.lse[2 * n + e]   = usable_lse(lse[0]);
+        m_statistics.delta[2 * n + e] = lse[shape.columns];
       }
     }
   }
 
-  /// sums += factors * (other side's rows)
-  template <int blocks>
-  KOKKOS_FORCEINLINE_FUNCTION void add_product(Sum const (&factors)[row_blocks][column_blocks],
-                                               ScalarType const* other_rows, Sum (&sums)[row_blocks][blocks]) const {
-    KOKKOSATTENTION_UNROLL
-    for (int s = 0; s < column_blocks; s += Arithmetic::steps / 8) {
-      Left left[row_blocks];
-      KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(factors[b] + s);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < blocks; n += 2) {
-        auto const right = Arithmetic::right_of_rows(other_rows + 8 * s * stride, stride, 8 * n, m_lane);
-        KOKKOSATTENTION_UNROLL
-        for (int b = 0; b < row_blocks; ++b) {
-          KOKKOSATTENTION_UNROLL
-          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(sums[b][n + c], left[b], right, c);
-        }
-      }
-    }
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_array, Stored const* other_rows,
+                                                Sum (&result)[row_blocks][column_blocks]) const {
+    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride, plane>(
+        own_array + (m_row - m_lane.quad) * own_stride, other_rows, m_lane, result);
   }
 
   template <int blocks>

@@ -53,20 +53,45 @@ inline constexpr std::array<MmaBackwardShape, 8> mma_backward_shapes<double> = {
     {Side::keys, 256, 128, 0, 1, 16, 1, 2, 1},
     {Side::keys, 256, 0, 128, 1, 16, 1, 4, 1},
 }};
+template <>
+inline constexpr std::array<MmaBackwardShape, 7> mma_backward_shapes<float> = {{
+    {Side::queries, 64, 64, 0, 2, 32, 1, 8, 1},
+    {Side::keys, 64, 64, 64, 1, 32, 1, 8, 1},
+    {Side::queries, 128, 128, 0, 1, 16, 1, 8, 1},
+    {Side::keys, 128, 128, 128, 1, 16, 1, 8, 1},
+    {Side::queries, 256, 256, 0, 1, 16, 1, 4, 1},
+    {Side::keys, 256, 256, 0, 1, 16, 1, 4, 1},
+    {Side::keys, 256, 0, 256, 1, 16, 1, 8, 1},
+}};
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
-/// Bytes of one stage of the other side: its first and second rows, LSE and delta.
+/// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
+/// other side, each with the pieces of first and of second rows, LSE and delta; first and second rows as they arrive,
+/// if they are to be split.
 template <Scalar ScalarType>
-KOKKOS_INLINE_FUNCTION constexpr int mma_backward_stage_bytes(MmaBackwardShape const& shape) {
-  using Arithmetic = MmaArithmetic<ScalarType>;
-  return 2 * shape.columns *
-         (Arithmetic::stride(shape.head_columns) * int(sizeof(typename Arithmetic::Number)) +
-          int(sizeof(accumulation_t<ScalarType>)));
-}
+struct MmaBackwardLayout {
+  int own_second, stages, stage_bytes, first_arrivals, second_arrivals, end;
+  int other_second, statistics;  // in a stage
 
-/// A team's tile. The arrays in team scratch: own first and, but for dV alone, second rows, packed; stages of the other
-/// side's first and second rows; stages of LSE and delta where the other side is that of queries.
+  KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
+    using Arithmetic = MmaArithmetic<ScalarType>;
+    own_second       = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) *
+                 int(sizeof(typename Arithmetic::Number));
+    stages       = shape.own_arrays() * own_second;
+    other_second = shape.columns * Arithmetic::stride(shape.head_columns) * Arithmetic::pieces *
+                   int(sizeof(typename Arithmetic::Stored));
+    statistics  = 2 * other_second;
+    stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
+    int const arrived =
+        Arithmetic::pieces > 1 ? shape.columns * shape.head_columns * int(sizeof(typename Arithmetic::Number)) : 0;
+    first_arrivals  = stages + shape.stages * stage_bytes;
+    second_arrivals = first_arrivals + arrived;
+    end             = second_arrivals + arrived;
+  }
+};
+
+/// A team's tile.
 struct MmaBackwardTile {
   int shape = -1;             // in mma_backward_shapes
   int rows = 0, columns = 0;  // of the own side, of the other
@@ -78,7 +103,6 @@ struct MmaBackwardTile {
 
 template <Scalar ScalarType>
 constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, int shape_number) {
-  using Arithmetic             = MmaArithmetic<ScalarType>;
   MmaBackwardShape const shape = mma_backward_shapes<ScalarType>[shape_number];
   auto const parts             = [](int dim, int columns) { return columns > 0 ? (dim + columns - 1) / columns : 0; };
   MmaBackwardTile tile;
@@ -88,10 +112,8 @@ constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, i
   int const first    = parts(query.head_dim, shape.first_columns);
   int const second   = parts(query.value_dim, shape.second_columns);
   tile.parts         = first > second ? first : second > 0 ? second : 1;
-  int const own      = shape.own_arrays() * tile.rows * mma_own_stride<Arithmetic>(shape.head_columns);
-  tile.scratch_bytes = std::size_t(own) * sizeof(typename Arithmetic::Number) +
-                       std::size_t(shape.stages) * mma_backward_stage_bytes<ScalarType>(shape);
-  tile.team_size = shape.warps;
+  tile.scratch_bytes = std::size_t(MmaBackwardLayout<ScalarType>(shape).end);
+  tile.team_size     = shape.warps;
   return tile;
 }
 

@@ -97,8 +97,30 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
     copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
                        [](int i, int d) { return i / 16 * 16 * padded_columns + Arithmetic::packed_place(i % 16, d); });
   else
-    copy_rows_ahead<padded_rows, padded_columns, Arithmetic::stride(padded_columns), warps>(member, source, scratch,
-                                                                                            copies_in_packs(source));
+    copy_rows_ahead<padded_rows, padded_columns, Arithmetic::own_stride(padded_columns), warps>(
+        member, source, scratch, copies_in_packs(source));
+}
+
+/// Splits the numbers of rows that have arrived; pieces lie a plane of rows * stride apart.
+template <class Arithmetic, int rows, int columns, int stride, int warps, class Member>
+KOKKOS_FORCEINLINE_FUNCTION void split_rows(Member const& member, typename Arithmetic::Number const* arrived,
+                                            typename Arithmetic::Stored* to) {
+  struct alignas(16) Four {
+    typename Arithmetic::Number value[4];
+  };
+  struct alignas(8) TwoPairs {
+    unsigned value[2];
+  };
+  KOKKOSATTENTION_ROLLED
+  for (int n = 32 * member.team_rank() + MmaLane::here().number(); n < rows * columns / 4; n += 32 * warps) {
+    int const i = n / (columns / 4), d = n % (columns / 4) * 4;
+    Four const x      = *reinterpret_cast<Four const*>(arrived + i * columns + d);
+    auto const first  = Arithmetic::split(x.value[0], x.value[1]);
+    auto const second = Arithmetic::split(x.value[2], x.value[3]);
+    KOKKOSATTENTION_UNROLL
+    for (int p = 0; p < Arithmetic::pieces; ++p)
+      *reinterpret_cast<TwoPairs*>(to + p * rows * stride + i * stride + d) = {{first.value[p], second.value[p]}};
+  }
 }
 
 }  // namespace KokkosAttention::Impl

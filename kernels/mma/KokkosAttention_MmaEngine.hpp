@@ -7,6 +7,7 @@
 #include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaProduct.hpp>
 #include <KokkosAttention_MmaRows.hpp>
 #include <KokkosAttention_MmaStore.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
@@ -25,16 +26,21 @@ class MmaEngine {
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
+  using Stored     = typename Arithmetic::Stored;
   using Sum        = typename Arithmetic::Sum;
-  using Left       = typename Arithmetic::Left;
 
   static constexpr int row_blocks    = shape.row_blocks;
   static constexpr int queries       = 16 * row_blocks * shape.warps;
   static constexpr int key_blocks    = shape.keys / 8;
   static constexpr int output_blocks = shape.value_columns / 8;
-  static constexpr int query_stride  = mma_own_stride<Arithmetic>(shape.head_columns);
+  static constexpr int query_stride  = Arithmetic::own_stride(shape.head_columns);
   static constexpr int head_stride   = Arithmetic::stride(shape.head_columns);
   static constexpr int value_stride  = Arithmetic::stride(shape.value_columns);
+  static constexpr bool splits       = Arithmetic::pieces > 1;
+  static constexpr MmaLayout<Arithmetic> layout{shape};
+  static_assert(!splits || shape.stages == 1);
+  /// With one place for keys and one for values, one arrives while the other is used.
+  static constexpr bool copies_values_late = shape.stages == 1 && !splits;
 
   using Rows = MmaRows<Arithmetic, T, row_blocks, key_blocks>;
   using Pack = typename Rows::Pack;
@@ -104,30 +110,37 @@ class MmaEngine {
     m_stage = shape.stages - 1 - m_stage;
     if (!m_ahead) {
       copy_keys(tile);
-      if constexpr (shape.stages == 2) copy_values(tile);
+      if constexpr (!copies_values_late) copy_values(tile);
     }
     wait_for_copies();
     m_member.team_barrier();
-    if constexpr (shape.stages == 1) copy_values(tile);
+    if constexpr (copies_values_late) copy_values(tile);
+    if constexpr (splits) {
+      split_rows<Arithmetic, shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, key_arrivals(),
+                                                                                       key_stage());
+      split_rows<Arithmetic, shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, value_arrivals(),
+                                                                                         value_stage());
+      m_member.team_barrier();
+    }
     m_ahead = m_has_next = false;
   }
 
   /// The tile that is loaded next.
   KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile) {
-    if constexpr (shape.stages == 2) {
-      m_stage = 1 - m_stage;
-      copy_keys(tile);
-      copy_values(tile);
-      m_stage = 1 - m_stage;
-      m_ahead = true;
-    } else {
+    if constexpr (copies_values_late) {
       m_next     = tile;
       m_has_next = true;
+    } else {
+      m_stage = shape.stages - 1 - m_stage;
+      copy_keys(tile);
+      copy_values(tile);
+      m_stage = shape.stages - 1 - m_stage;
+      m_ahead = true;
     }
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_values(Tile const&) {
-    if constexpr (shape.stages == 1) {
+    if constexpr (copies_values_late) {
       wait_for_copies();
       m_member.team_barrier();
       if (m_has_next) copy_keys(m_next);
@@ -150,29 +163,8 @@ class MmaEngine {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile) {
-    KOKKOSATTENTION_UNROLL
-    for (int b = 0; b < row_blocks; ++b) {
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < key_blocks; ++n) m_scores[b][n] = Sum{};
-    }
-    ScalarType const* const own  = m_scratch + (m_row - m_lane.quad) * query_stride;
-    ScalarType const* const keys = key_stage();
-    KOKKOSATTENTION_UNROLL
-    for (int block = 0; block < shape.head_columns / Arithmetic::steps; ++block) {
-      Left left[row_blocks];
-      KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b)
-        left[b] = Arithmetic::left(own + 16 * b * query_stride, query_stride, block, m_lane);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < key_blocks; n += 2) {
-        auto const right = Arithmetic::right_of_columns(keys + 8 * n * head_stride, head_stride, block, m_lane);
-        KOKKOSATTENTION_UNROLL
-        for (int b = 0; b < row_blocks; ++b) {
-          KOKKOSATTENTION_UNROLL
-          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(m_scores[b][n + c], left[b], right, c);
-        }
-      }
-    }
+    multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride, shape.keys * head_stride>(
+        m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_scores);
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
       m_factor = m_arguments.scale;
     else
@@ -192,22 +184,7 @@ class MmaEngine {
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate_output(Tile const&) {
     rescale_output();
-    ScalarType const* const values = value_stage();
-    KOKKOSATTENTION_UNROLL
-    for (int s = 0; s < key_blocks; s += Arithmetic::steps / 8) {
-      Left left[row_blocks];
-      KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(m_scores[b] + s);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < output_blocks; n += 2) {
-        auto const right = Arithmetic::right_of_rows(values + 8 * s * value_stride, value_stride, 8 * n, m_lane);
-        KOKKOSATTENTION_UNROLL
-        for (int b = 0; b < row_blocks; ++b) {
-          KOKKOSATTENTION_UNROLL
-          for (int c = 0; c < 2; ++c) Arithmetic::multiply_add(m_output[b][n + c], left[b], right, c);
-        }
-      }
-    }
+    add_product<Arithmetic, value_stride, shape.keys * value_stride>(m_scores, value_stage(), m_lane, m_output);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
@@ -246,12 +223,19 @@ class MmaEngine {
     return {m_state.maximum.value[r], m_state.sum.value[r], T(0)};
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* key_stage() const {
-    return m_scratch + queries * query_stride + m_stage * shape.keys * head_stride;
+  template <class Element>
+  KOKKOS_FORCEINLINE_FUNCTION Element* in_scratch(int bytes) const {
+    return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
   }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* value_stage() const {
-    return m_scratch + queries * query_stride + shape.stages * shape.keys * head_stride +
-           m_stage * shape.keys * value_stride;
+  KOKKOS_FORCEINLINE_FUNCTION Stored* key_stage() const {
+    return in_scratch<Stored>(layout.keys) + m_stage * shape.keys * head_stride;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Stored* value_stage() const {
+    return in_scratch<Stored>(layout.values) + m_stage * shape.keys * value_stride;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* key_arrivals() const { return in_scratch<ScalarType>(layout.key_arrivals); }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* value_arrivals() const {
+    return in_scratch<ScalarType>(layout.value_arrivals);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
@@ -267,12 +251,22 @@ class MmaEngine {
     return rows;
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_keys(Tile const& tile) const {
-    copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, from(m_keys, tile), key_stage(),
-                                                                              m_packed_keys);
+    auto const rows = from(m_keys, tile);
+    if constexpr (splits)
+      copy_rows_ahead<shape.keys, shape.head_columns, shape.head_columns, shape.warps>(m_member, rows, key_arrivals(),
+                                                                                       m_packed_keys);
+    else
+      copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, rows, key_stage(),
+                                                                                m_packed_keys);
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_values(Tile const& tile) const {
-    copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, from(m_values, tile),
-                                                                                value_stage(), m_packed_values);
+    auto const rows = from(m_values, tile);
+    if constexpr (splits)
+      copy_rows_ahead<shape.keys, shape.value_columns, shape.value_columns, shape.warps>(
+          m_member, rows, value_arrivals(), m_packed_values);
+    else
+      copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, rows, value_stage(),
+                                                                                  m_packed_values);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void rescale_output() {

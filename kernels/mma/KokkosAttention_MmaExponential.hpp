@@ -93,6 +93,13 @@ class ApproximateExponential {
   }
 };
 
+/// exp(x) in float32.
+class AccurateExponential {
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION explicit AccurateExponential(MmaLane) {}
+  KOKKOS_FORCEINLINE_FUNCTION float operator()(float x) const { return Kokkos::exp(x); }
+};
+
 }  // namespace KokkosAttention::Impl
 
 #endif

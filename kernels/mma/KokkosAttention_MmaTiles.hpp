@@ -43,6 +43,13 @@ inline constexpr std::array<MmaShape, 4> mma_shapes<double> = {{
     {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
     {.head_columns = 256, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
 }};
+template <>
+inline constexpr std::array<MmaShape, 4> mma_shapes<float> = {{
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 8, .teams = 1},
+}};
 template <Scalar ScalarType>
 inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_shapes<ScalarType>)>);
 inline constexpr int largest_mma_head_dim = 256;
@@ -56,7 +63,7 @@ struct MmaTileQuery {
   std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
 };
 
-/// A team's tile. The arrays in team scratch: queries, stages of keys, stages of values.
+/// A team's tile.
 struct MmaTile {
   int shape   = -1;  // in mma_shapes; -1: no tile fits
   int queries = 0, keys = 0;
@@ -66,26 +73,34 @@ struct MmaTile {
   int team_size = 0, vector_length = 32;
 };
 
-/// Numbers from one of a team's own rows in scratch to the next.
+/// Where the arrays in a team's scratch begin, in bytes: queries; stages of the pieces of keys, and of values; keys and
+/// values as they arrive, if they are to be split.
 template <class Arithmetic>
-KOKKOS_INLINE_FUNCTION constexpr int mma_own_stride(int columns) {
-  return Arithmetic::packs_own_rows ? columns : Arithmetic::stride(columns);
-}
+struct MmaLayout {
+  int keys, values, key_arrivals, value_arrivals, end;
+
+  KOKKOS_INLINE_FUNCTION constexpr explicit MmaLayout(MmaShape const& shape) {
+    using Number      = typename Arithmetic::Number;
+    int const stored  = shape.stages * shape.keys * Arithmetic::pieces * int(sizeof(typename Arithmetic::Stored));
+    int const arrived = Arithmetic::pieces > 1 ? shape.keys * int(sizeof(Number)) : 0;
+    keys   = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) * int(sizeof(Number));
+    values = keys + stored * Arithmetic::stride(shape.head_columns);
+    key_arrivals   = values + stored * Arithmetic::stride(shape.value_columns);
+    value_arrivals = key_arrivals + arrived * shape.head_columns;
+    end            = value_arrivals + arrived * shape.value_columns;
+  }
+};
 
 template <Scalar ScalarType>
 constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) {
-  using Arithmetic     = MmaArithmetic<ScalarType>;
   MmaShape const shape = mma_shapes<ScalarType>[shape_number];
   MmaTile tile;
-  tile.shape              = shape_number;
-  tile.queries            = 16 * shape.row_blocks * shape.warps;
-  tile.keys               = shape.keys;
-  tile.value_parts        = query.value_dim > 0 ? (query.value_dim + shape.value_columns - 1) / shape.value_columns : 1;
-  int const key_value_row = Arithmetic::stride(shape.head_columns) + Arithmetic::stride(shape.value_columns);
-  tile.scratch_bytes      = std::size_t(tile.queries * mma_own_stride<Arithmetic>(shape.head_columns) +
-                                        shape.stages * shape.keys * key_value_row) *
-                       sizeof(typename Arithmetic::Number);
-  tile.team_size = shape.warps;
+  tile.shape         = shape_number;
+  tile.queries       = 16 * shape.row_blocks * shape.warps;
+  tile.keys          = shape.keys;
+  tile.value_parts   = query.value_dim > 0 ? (query.value_dim + shape.value_columns - 1) / shape.value_columns : 1;
+  tile.scratch_bytes = std::size_t(MmaLayout<MmaArithmetic<ScalarType>>(shape).end);
+  tile.team_size     = shape.warps;
   return tile;
 }
 
