@@ -130,7 +130,7 @@ void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V c
   auto const scores    = Impl::make_scores(options, functors...);
   auto const mask      = Impl::make_mask(options, functors...);
   Impl::WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
-  if constexpr (Impl::has_mma<Space, ScalarType>) {
+  if constexpr (Impl::compiled_for_mma<Space>) {
     if (Impl::MmaBackwardTiles const tiles = Impl::mma_backward_tiles(space, arguments); tiles.count > 0) {
       if constexpr (sizeof...(Functors) == 0)
         Impl::MmaBackwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles,

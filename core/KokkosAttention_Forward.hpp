@@ -80,7 +80,7 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   auto const scores = make_scores(options, functors...);
   auto const mask   = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
-  if constexpr (has_mma<Space, ScalarType>) {
+  if constexpr (compiled_for_mma<Space>) {
     if (MmaTile const tile = mma_tile(space, arguments); tile.shape >= 0) {
       if constexpr (sizeof...(Functors) != 0)
         return mma_forward(space, arguments, scores, mask, dropout, tile);

@@ -19,7 +19,7 @@ using KA::Impl::choose_mma_tile;
 using KA::Impl::MmaBackwardTiles;
 using KA::Impl::MmaTile;
 
-#define MMA_TYPES double, KA::half_t, KA::bhalf_t
+#define MMA_TYPES double, float, KA::half_t, KA::bhalf_t
 
 constexpr std::size_t h100_scratch = 224000, old_kokkos_scratch = 40936;
 
@@ -162,7 +162,7 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
 
 TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
-  if constexpr (KA::Impl::has_mma<Space, TestType>) {
+  if constexpr (KA::Impl::compiled_for_mma<Space>) {
     Random random(204);
     auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, 200});
     auto const d_out    = random_d_out(random, problem);
@@ -184,7 +184,12 @@ TEST_CASE("describe tells of the mma engine, and why it is not taken", "[mma][de
   REQUIRE_THAT(text(narrow), ContainsSubstring("engine: mma\n") && ContainsSubstring("faster engines: none"));
   REQUIRE_THAT(text(wide),
                ContainsSubstring("engine: portable") && ContainsSubstring("not mma, whose head dimensions end at 256"));
-  REQUIRE_THAT(text(single), ContainsSubstring("not mma, which has no kernels for float yet"));
+  REQUIRE_THAT(text(single), ContainsSubstring("engine: mma\n"));
+  KA::Options<KA::half_t, MemorySpace> options;
+  options.scale = -0.1;
+  DeviceTensor<KA::half_t, Kokkos::LayoutRight> const half("q", 1, 2, 30, 40);
+  REQUIRE_THAT(KA::describe(Space(), half, half, half, half, options),
+               ContainsSubstring("engine: portable") && ContainsSubstring("take scales above 0"));
 }
 
 }  // namespace Test

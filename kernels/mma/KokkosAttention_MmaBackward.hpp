@@ -6,13 +6,13 @@
 
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_MmaBackwardEngine.hpp>
+#include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
 
 #include <Kokkos_Core.hpp>
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
 #include <climits>
-#include <type_traits>
 
 /// \file
 /// The mma engine's backward pass: a kernel for dQ, and one for dK and dV together or one for each; rowsum(dO O) and
@@ -38,7 +38,7 @@ struct MmaBackwardKernel {
   }
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaBackwardEngine<ScalarType, Member, shape_number> engine(member, data);
+    MmaBackwardEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, data);
     for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
       auto const [sequence, head, begin, end] =
           work_item(data.arguments, shape.own, data.tile.rows, n / data.tile.parts);
@@ -91,8 +91,8 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   for (int n = 0; n < tiles.count; ++n)
     mma_gradient(space, MmaBackwardData<ScalarType>{arguments, delta, tiles.tile[n]}, scores, mask, dropout,
                  most_teams);
-  // Without a bias it has no gradient.
-  if constexpr (!std::is_same_v<DropoutOfWeights, NoDropout<T>>) {
+  // Plain calls have no bias.
+  if constexpr (!is_plain<DropoutOfWeights>) {
     if (arguments.dbias.data != nullptr)
       portable_bias_gradient(space,
                              BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.partial,

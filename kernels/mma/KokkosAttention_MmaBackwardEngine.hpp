@@ -28,7 +28,8 @@ struct MmaBackwardData {
   MmaBackwardTile tile;
 };
 
-template <Scalar ScalarType, class Member, int shape_number>
+/// \tparam in_packs all rows can be copied 16 bytes at a time
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaBackwardEngine : BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
   using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
@@ -227,21 +228,21 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
-    copy_own_rows_ahead<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
+    copy_own_rows_ahead<Arithmetic, in_packs, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) const {
     Rows const q_or_k = first(other, tile), do_or_v = second(other, tile);
     if constexpr (splits) {
       copy_rows_ahead<shape.columns, shape.head_columns, shape.head_columns, shape.warps>(
-          m_member, q_or_k, in_scratch<ScalarType>(layout.first_arrivals), copies_in_packs(q_or_k));
+          m_member, q_or_k, in_scratch<ScalarType>(layout.first_arrivals), in_packs || copies_in_packs(q_or_k));
       copy_rows_ahead<shape.columns, shape.head_columns, shape.head_columns, shape.warps>(
-          m_member, do_or_v, in_scratch<ScalarType>(layout.second_arrivals), copies_in_packs(do_or_v));
+          m_member, do_or_v, in_scratch<ScalarType>(layout.second_arrivals), in_packs || copies_in_packs(do_or_v));
     } else {
       copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
-                                                                              copies_in_packs(q_or_k));
+                                                                              in_packs || copies_in_packs(q_or_k));
       copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
-                                                                              copies_in_packs(do_or_v));
+                                                                              in_packs || copies_in_packs(do_or_v));
     }
     if constexpr (own == Side::keys) {
       static_assert(shape.columns <= 32);
@@ -289,7 +290,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
                                          Sum const (&sums)[row_blocks][blocks]) const {
     if (tensor.data == nullptr) return;
     int const first_row = m_row - m_lane.quad, first_column = 8 * blocks * m_part;
-    store_rows<Arithmetic, own_stride>(
+    store_rows<Arithmetic, own_stride, in_packs>(
         sums, [&](int, int) { return factor; }, m_scratch + first_row * own_stride,
         MatrixRows<ScalarType>(tensor.from(0, first_column), m_sequence.entry, head(own, tile),
                                array_row(own, tile) + first_row, count(own, tile) - first_row, dim - first_column),

@@ -44,7 +44,7 @@ bool takes_scale(AttentionArguments<ScalarType> const& arguments) {
 /// The tile of a forward call; shape is -1 if the engine does not take it.
 template <class ExecutionSpace, Scalar ScalarType>
 MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
-  if constexpr (has_mma<ExecutionSpace, ScalarType>)
+  if constexpr (compiled_for_mma<ExecutionSpace>)
     if (device_has_mma(space) && takes_scale(arguments))
       return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
   return {};
@@ -53,7 +53,7 @@ MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> con
 /// The tiles of a backward call; none if the engine does not take it.
 template <class ExecutionSpace, Scalar ScalarType>
 MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments) {
-  if constexpr (has_mma<ExecutionSpace, ScalarType>)
+  if constexpr (compiled_for_mma<ExecutionSpace>)
     if (device_has_mma(space))
       return choose_mma_backward_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments),
                                                    arguments.dq.data != nullptr, arguments.dk.data != nullptr,
@@ -64,11 +64,8 @@ MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArgumen
 /// Why a call that the engine does not take is not taken.
 template <class ExecutionSpace, Scalar ScalarType>
 std::string why_not_mma(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
-  if constexpr (!has_mma<ExecutionSpace, ScalarType>) {
-    if constexpr (compiled_for_mma<ExecutionSpace>)
-      return std::string("not mma, which has no kernels for ") + scalar_name<ScalarType>() + " yet";
-    else
-      return "not mma, which is for NVIDIA GPUs of compute capability 8.0 and up";
+  if constexpr (!compiled_for_mma<ExecutionSpace>) {
+    return "not mma, which is for NVIDIA GPUs of compute capability 8.0 and up";
   } else {
     if (!device_has_mma(space)) return "not mma, which needs compute capability 8.0";
     if (arguments.head_dim > largest_mma_head_dim || arguments.value_dim > largest_mma_head_dim)

@@ -90,7 +90,7 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRow
 }
 
 /// Begins to copy a team's own rows, to lie as left factors are loaded from.
-template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member, class T>
+template <class Arithmetic, bool in_packs, int padded_rows, int padded_columns, int warps, class Member, class T>
 KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, MatrixRows<T const> const& source,
                                                      T* scratch) {
   if constexpr (Arithmetic::packs_own_rows)
@@ -98,7 +98,7 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
                        [](int i, int d) { return i / 16 * 16 * padded_columns + Arithmetic::packed_place(i % 16, d); });
   else
     copy_rows_ahead<padded_rows, padded_columns, Arithmetic::own_stride(padded_columns), warps>(
-        member, source, scratch, copies_in_packs(source));
+        member, source, scratch, in_packs || copies_in_packs(source));
 }
 
 /// Splits the numbers of rows that have arrived; pieces lie a plane of rows * stride apart.

@@ -20,7 +20,8 @@
 
 namespace KokkosAttention::Impl {
 
-template <Scalar ScalarType, class Member, int shape_number>
+/// \tparam in_packs all rows can be copied 16 bytes at a time
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaEngine {
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
@@ -54,7 +55,7 @@ class MmaEngine {
   ScalarType* m_scratch;
   Sequence m_sequence = {};
   MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence
-  bool m_packed_keys = false, m_packed_values = false;
+  bool m_packed_keys = in_packs, m_packed_values = in_packs;
   int m_stage     = 0;      // that is in use
   bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
@@ -88,11 +89,11 @@ class MmaEngine {
     m_keys            = {m_arguments.k, sequence.entry, kv_head, sequence.k_begin, 0, m_arguments.head_dim};
     m_values          = {m_arguments.v.from(0, m_first_column), sequence.entry, kv_head, sequence.k_begin, 0,
                          m_arguments.value_dim - m_first_column};
-    m_packed_keys     = copies_in_packs(m_keys);
-    m_packed_values   = copies_in_packs(m_values);
+    m_packed_keys     = in_packs || copies_in_packs(m_keys);
+    m_packed_values   = in_packs || copies_in_packs(m_values);
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
-    copy_own_rows_ahead<Arithmetic, queries, shape.head_columns, shape.warps>(
+    copy_own_rows_ahead<Arithmetic, in_packs, queries, shape.head_columns, shape.warps>(
         m_member,
         MatrixRows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
                    count(tile.query_begin, tile.query_end), m_arguments.head_dim),
@@ -200,7 +201,7 @@ class MmaEngine {
     wait_for_copies();
     m_member.team_barrier();
     int const first = m_row - m_lane.quad;
-    store_rows<Arithmetic, query_stride>(
+    store_rows<Arithmetic, query_stride, in_packs>(
         m_output, [&](int b, int h) { return normalisation.value[2 * b + h]; }, m_scratch + first * query_stride,
         MatrixRows<ScalarType>(m_arguments.out.from(0, m_first_column), m_sequence.entry, tile.head,
                                m_sequence.q_begin + tile.query_begin + first,
@@ -254,29 +255,27 @@ class MmaEngine {
     auto const rows = from(m_keys, tile);
     if constexpr (splits)
       copy_rows_ahead<shape.keys, shape.head_columns, shape.head_columns, shape.warps>(m_member, rows, key_arrivals(),
-                                                                                       m_packed_keys);
+                                                                                       in_packs || m_packed_keys);
     else
       copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, rows, key_stage(),
-                                                                                m_packed_keys);
+                                                                                in_packs || m_packed_keys);
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_values(Tile const& tile) const {
     auto const rows = from(m_values, tile);
     if constexpr (splits)
       copy_rows_ahead<shape.keys, shape.value_columns, shape.value_columns, shape.warps>(
-          m_member, rows, value_arrivals(), m_packed_values);
+          m_member, rows, value_arrivals(), in_packs || m_packed_values);
     else
       copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, rows, value_stage(),
-                                                                                  m_packed_values);
+                                                                                  in_packs || m_packed_values);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void rescale_output() {
-    // After a few tiles a row's maximum seldom changes. In float32 the branch would cost more: registers are moved.
-    if constexpr (std::is_same_v<T, double>) {
-      bool changes = false;
-      KOKKOSATTENTION_UNROLL
-      for (int r = 0; r < 2 * row_blocks; ++r) changes = changes || m_state.rescale.value[r] != T(1);
-      if (!any_lane(changes)) return;
-    }
+    // After a few tiles a row's maximum seldom changes.
+    bool changes = false;
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) changes = changes || m_state.rescale.value[r] != T(1);
+    if (!any_lane(changes)) return;
     for_each_element<row_blocks, output_blocks>(
         [&](int b, int n, int h, int e) { m_output[b][n].value[2 * h + e] *= m_state.rescale.value[2 * b + h]; });
   }

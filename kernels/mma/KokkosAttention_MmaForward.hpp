@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_MmaEngine.hpp>
+#include <KokkosAttention_MmaPlain.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -34,7 +35,7 @@ struct MmaForwardKernel {
   }
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaEngine<ScalarType, Member, shape_number> engine(member, arguments, tile);
+    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, arguments, tile);
     for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
       WorkItem const item = work_item(arguments, Side::queries, tile.queries, n / tile.value_parts);
       if (item.begin >= item.end) continue;

@@ -28,10 +28,6 @@ inline constexpr bool compiled_for_mma = std::is_same_v<ExecutionSpace, Kokkos::
 inline constexpr bool compiled_for_mma = false;
 #endif
 
-/// Whether the engine computes with a type there.
-template <class ExecutionSpace, Scalar ScalarType>
-inline constexpr bool has_mma = compiled_for_mma<ExecutionSpace> && !std::is_same_v<ScalarType, float>;
-
 /// The passes for one execution space and type.
 template <class ExecutionSpace, Scalar ScalarType>
 struct MmaForwardInstance {

@@ -14,10 +14,9 @@ void MmaBackwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& 
                                                           OptionMask const& mask,
                                                           WeightDropout<accumulation_t<ScalarType>> const& dropout,
                                                           MmaBackwardTiles const& tiles, std::byte* workspace) {
-  if constexpr (has_mma<ExecutionSpace, ScalarType>)
-    with_options_in_use<ScalarType>(scores, mask, dropout, [&](auto const&... options) {
-      mma_backward(space, arguments, options..., tiles, workspace);
-    });
+  if constexpr (compiled_for_mma<ExecutionSpace>)
+    with_options_in_use(arguments, scores, mask, dropout,
+                        [&](auto const&... options) { mma_backward(space, arguments, options..., tiles, workspace); });
 }
 
 template struct MmaBackwardInstance<Kokkos::Cuda, double>;

@@ -13,9 +13,9 @@ void MmaForwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& s
                                                          OptionScores<ScalarType> const& scores, OptionMask const& mask,
                                                          WeightDropout<accumulation_t<ScalarType>> const& dropout,
                                                          MmaTile const& tile) {
-  if constexpr (has_mma<ExecutionSpace, ScalarType>)
-    with_options_in_use<ScalarType>(scores, mask, dropout,
-                                    [&](auto const&... options) { mma_forward(space, arguments, options..., tile); });
+  if constexpr (compiled_for_mma<ExecutionSpace>)
+    with_options_in_use(arguments, scores, mask, dropout,
+                        [&](auto const&... options) { mma_forward(space, arguments, options..., tile); });
 }
 
 template struct MmaForwardInstance<Kokkos::Cuda, double>;

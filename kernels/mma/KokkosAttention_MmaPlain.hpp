@@ -7,19 +7,53 @@
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
+#include <cstdint>
+#include <type_traits>
+
+/// \file
+/// Plain calls have kernels of their own: no options but a causal or window mask, and rows that can be copied 16 bytes
+/// at a time. What kernels need not decide costs no registers, of which there are too few.
+
 namespace KokkosAttention::Impl {
 
-/// Calls f(scores, mask, dropout) with types of their own if a call has none of the options but a causal or window
-/// mask: kernels without the other options' branches need fewer registers.
-template <Scalar ScalarType, class F>
-void with_options_in_use(OptionScores<ScalarType> const& scores, OptionMask const& mask,
-                         WeightDropout<accumulation_t<ScalarType>> const& dropout, F const& f) {
+/// Whether kernels with this dropout are those of plain calls.
+template <class DropoutOfWeights>
+inline constexpr bool is_plain = std::is_same_v<DropoutOfWeights, NoDropout<typename DropoutOfWeights::value_type>>;
+
+/// Whether all rows of a tensor can be copied 16 bytes at a time.
+template <class T>
+bool lies_in_packs(Tensor<T> const& tensor, int columns) {
+  constexpr int pack = 16 / int(sizeof(T));
+  if (tensor.data == nullptr) return true;
+  bool aligned =
+      tensor.stride[3] == 1 && columns % pack == 0 && reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
+  for (int d = 0; d < 3; ++d) aligned = aligned && tensor.stride[d] % pack == 0;
+  return aligned;
+}
+
+template <Scalar ScalarType>
+bool lies_in_packs(ForwardArguments<ScalarType> const& a) {
+  return lies_in_packs(a.q, a.head_dim) && lies_in_packs(a.k, a.head_dim) && lies_in_packs(a.v, a.value_dim) &&
+         lies_in_packs(a.out, a.value_dim);
+}
+
+template <Scalar ScalarType>
+bool lies_in_packs(BackwardArguments<ScalarType> const& a) {
+  return lies_in_packs(a.q, a.head_dim) && lies_in_packs(a.k, a.head_dim) && lies_in_packs(a.v, a.value_dim) &&
+         lies_in_packs(a.d_out, a.value_dim) && lies_in_packs(a.dq, a.head_dim) && lies_in_packs(a.dk, a.head_dim) &&
+         lies_in_packs(a.dv, a.value_dim);
+}
+
+/// Calls f(scores, mask, dropout), for a plain call with the types that tell its kernels so.
+template <class Arguments, class Scores, class Accumulation, class F>
+void with_options_in_use(Arguments const& arguments, Scores const& scores, OptionMask const& mask,
+                         WeightDropout<Accumulation> const& dropout, F const& f) {
   BandMask const& band  = mask.first;
   FlagMask const& flags = mask.rest.first;
-  if (scores.active() || flags.flags.data != nullptr || dropout.active())
+  if (scores.active() || flags.flags.data != nullptr || dropout.active() || !lies_in_packs(arguments))
     f(scores, mask, dropout);
   else
-    f(score_chain(), all_of(band), NoDropout<accumulation_t<ScalarType>>());
+    f(score_chain(), all_of(band), NoDropout<Accumulation>());
 }
 
 }  // namespace KokkosAttention::Impl

@@ -20,7 +20,7 @@ struct alignas(16) MmaPack {
 /// \param factor factor(b, h) of row quad + 16 b + 8 h
 /// \param scratch 16 row_blocks rows of a stride of numbers, which only this warp uses
 /// \param to may have fewer rows and columns than there are sums
-template <class Arithmetic, int stride, int row_blocks, int blocks, class Factor>
+template <class Arithmetic, int stride, bool in_packs, int row_blocks, int blocks, class Factor>
 KOKKOS_FORCEINLINE_FUNCTION void store_rows(typename Arithmetic::Sum const (&sums)[row_blocks][blocks],
                                             Factor const& factor, typename Arithmetic::Number* scratch,
                                             MatrixRows<typename Arithmetic::Number> const& to, MmaLane lane) {
@@ -31,7 +31,7 @@ KOKKOS_FORCEINLINE_FUNCTION void store_rows(typename Arithmetic::Sum const (&sum
   });
   warp_barrier();
   constexpr int rows = 16 * row_blocks, columns = 8 * blocks;
-  if (copies_in_packs(to)) {
+  if (in_packs || copies_in_packs(to)) {
     constexpr int pack = 16 / int(sizeof(Number));
     KOKKOSATTENTION_ROLLED
     for (int n = lane.number(); n < rows * columns / pack; n += 32) {
