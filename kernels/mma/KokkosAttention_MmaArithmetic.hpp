@@ -198,22 +198,23 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
 /// of the nine products of two numbers' pieces are added up, the others are below 2^-24 of the whole (Henry, Tang and
 /// Heinecke, Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations, ARITH 2019).
 /// Numbers that bfloat16 rounds to infinity, from 3.39e38 on, give NaN.
-template <>
-struct MmaArithmetic<float> {
+template <Scalar ScalarType>
+requires std::is_same_v<ScalarType, float>  // as nvcc 13.0 does not end on full specialisations with unrolled loops
+struct MmaArithmetic<ScalarType> {
   using Number      = float;
   using Stored      = bhalf_t;
   using Exponential = AccurateExponential;
   using OfPieces    = MmaArithmetic<Stored>;
-  using Sum         = OfPieces::Sum;
+  using Sum         = typename OfPieces::Sum;
 
   static constexpr int steps = 16, pieces = 3;
   static constexpr bool packs_own_rows = false;
 
   struct Left {
-    OfPieces::Left piece[pieces];
+    typename OfPieces::Left piece[pieces];
   };
   struct RightOfColumns {
-    OfPieces::RightOfColumns piece[pieces];
+    typename OfPieces::RightOfColumns piece[pieces];
   };
   using RightOfRows = RightOfColumns;
 
