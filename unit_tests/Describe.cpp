@@ -24,11 +24,16 @@ TEST_CASE("describe tells engine, tile and memory", "[describe]") {
     REQUIRE_THAT(text, ContainsSubstring("tile: " + std::to_string(tile.queries) + " queries by " +
                                          std::to_string(tile.keys) + " keys"));
   } else {
-    KA::Impl::PortableTile const tile = KA::Impl::PortableInstance<Space, float>::tile(arguments);
-    REQUIRE_THAT(text, ContainsSubstring("engine: portable"));
-    REQUIRE_THAT(text, ContainsSubstring("tile: " + std::to_string(tile.queries) + " queries by " +
-                                         std::to_string(tile.keys) + " keys"));
-    REQUIRE_THAT(text, ContainsSubstring("scratch " + std::to_string(tile.scratch_bytes) + " bytes a team"));
+    auto const require_tile = [&](char const* engine, auto const& tile) {
+      REQUIRE_THAT(text, ContainsSubstring(std::string("engine: ") + engine));
+      REQUIRE_THAT(text, ContainsSubstring("tile: " + std::to_string(tile.queries) + " queries by " +
+                                           std::to_string(tile.keys) + " keys"));
+      REQUIRE_THAT(text, ContainsSubstring("scratch " + std::to_string(tile.scratch_bytes) + " bytes a team"));
+    };
+    if (KA::Impl::MmaTile const tile = KA::Impl::mma_tile(space, arguments); tile.shape >= 0)
+      require_tile("mma", tile);
+    else
+      require_tile("portable", KA::Impl::PortableInstance<Space, float>::tile(arguments));
   }
   REQUIRE_THAT(text,
                ContainsSubstring("workspace: " + std::to_string(KA::workspace_size(space, q, k, v, out)) + " bytes"));
@@ -51,9 +56,11 @@ TEST_CASE("describe tells the same of the backward pass", "[describe]") {
   INFO(all);
   REQUIRE_THAT(all, ContainsSubstring("backward of float on " + std::string(Space::name())));
   auto const arguments = KA::Impl::make_attention_arguments(q, k, v, {});
-  bool const on_host   = KA::Impl::host_kernels_for<Space>(arguments) != nullptr;
-  REQUIRE_THAT(all, ContainsSubstring(on_host ? "engine: host" : "engine: portable"));
-  for (char const* part : {"dbias tile: ", "deterministic: yes\n"}) REQUIRE_THAT(all, ContainsSubstring(part));
+  bool const on_host   = KA::Impl::host_kernels_for<Space>(arguments) != nullptr,
+             mma       = KA::Impl::mma_tile(space, arguments).shape >= 0;
+  REQUIRE_THAT(all, ContainsSubstring(on_host ? "engine: host" : mma ? "engine: mma" : "engine: portable"));
+  for (char const* part : {mma ? "dbias tile (portable): " : "dbias tile: ", "deterministic: yes\n"})
+    REQUIRE_THAT(all, ContainsSubstring(part));
   // A host's threads compute them together where there are enough sequences for all threads.
   if (all.find("dq, dk and dv tile: ") == std::string::npos)
     for (char const* part : {"dq tile: ", "dk and dv tile: "}) REQUIRE_THAT(all, ContainsSubstring(part));

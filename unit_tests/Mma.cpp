@@ -21,7 +21,8 @@ using KA::Impl::MmaTile;
 
 #define MMA_TYPES double, float, KA::half_t, KA::bhalf_t
 
-constexpr std::size_t h100_scratch = 224000, old_kokkos_scratch = 40936;
+// TeamPolicy::scratch_size_max, less what alignment takes.
+constexpr std::size_t h100_scratch = 224216, a100_scratch = 158680, old_kokkos_scratch = 40920;
 
 /// Whether calls on the default space reach the engine.
 bool device_has_mma() { return KA::Impl::device_has_mma(Space()); }
@@ -68,6 +69,22 @@ TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
   REQUIRE((has_dq || !dq));
   REQUIRE((has_dk || !dk));
   REQUIRE((has_dv || !dv));
+}
+
+TEMPLATE_TEST_CASE("mma tiles where scratch is for fewer teams than wanted, or for none", "[mma][tiles]", MMA_TYPES) {
+  for (std::size_t const scratch : {a100_scratch, old_kokkos_scratch, std::size_t(1000)}) {
+    for (int const head_dim : {8, 64, 128, 256}) {
+      CAPTURE(scratch, head_dim);
+      MmaTile const tile = choose_mma_tile<TestType>({head_dim, head_dim, scratch});
+      MmaBackwardTiles const tiles =
+          choose_mma_backward_tiles<TestType>({head_dim, head_dim, scratch}, true, true, true);
+      if (tile.shape >= 0) REQUIRE(tile.scratch_bytes <= scratch);
+      for (int n = 0; n < tiles.count; ++n) REQUIRE(tiles.tile[n].scratch_bytes <= scratch);
+      if (scratch == a100_scratch && head_dim <= 64) REQUIRE((tile.shape >= 0 && tiles.count > 0));
+      if (scratch == a100_scratch && sizeof(TestType) == 2) REQUIRE((tile.shape >= 0 && tiles.count > 0));
+      if (scratch == 1000) REQUIRE((tile.shape < 0 && tiles.count == 0));
+    }
+  }
 }
 
 TEMPLATE_TEST_CASE("mma tiles end at a head dimension of 256", "[mma][tiles]", MMA_TYPES) {

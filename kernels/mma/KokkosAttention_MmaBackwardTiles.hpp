@@ -36,15 +36,16 @@ template <Scalar ScalarType>
 inline constexpr std::array<MmaBackwardShape, 7> mma_backward_shapes = {{
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
-    {Side::queries, 128, 128, 0, 2, 32, 2, 4, 2},
+    {Side::queries, 128, 128, 0, 2, 32, 1, 4, 2},
     {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1},
-    {Side::queries, 256, 256, 0, 1, 32, 1, 8, 1},
-    {Side::keys, 256, 256, 0, 1, 32, 1, 8, 1},
-    {Side::keys, 256, 0, 256, 1, 32, 1, 8, 1},
+    {Side::queries, 256, 256, 0, 1, 32, 1, 4, 2},
+    {Side::keys, 256, 256, 0, 1, 32, 1, 4, 2},
+    {Side::keys, 256, 0, 256, 1, 32, 2, 4, 2},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 8> mma_backward_shapes<double> = {{
+inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes<double> = {{
     {Side::queries, 64, 64, 0, 1, 32, 2, 8, 1},
+    {Side::queries, 64, 64, 0, 1, 16, 2, 4, 1},
     {Side::keys, 64, 64, 64, 1, 16, 2, 4, 2},
     {Side::queries, 128, 128, 0, 1, 16, 2, 4, 1},
     {Side::keys, 128, 128, 0, 1, 16, 2, 4, 1},
@@ -54,9 +55,11 @@ inline constexpr std::array<MmaBackwardShape, 8> mma_backward_shapes<double> = {
     {Side::keys, 256, 0, 128, 1, 16, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 7> mma_backward_shapes<float> = {{
+inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes<float> = {{
     {Side::queries, 64, 64, 0, 2, 32, 1, 8, 1},
-    {Side::keys, 64, 64, 64, 1, 32, 1, 8, 1},
+    {Side::queries, 64, 64, 0, 1, 32, 1, 4, 2},
+    {Side::keys, 64, 64, 64, 1, 32, 1, 4, 2},
+    {Side::queries, 128, 128, 0, 1, 32, 1, 8, 1},
     {Side::queries, 128, 128, 0, 1, 16, 1, 8, 1},
     {Side::keys, 128, 128, 128, 1, 16, 1, 8, 1},
     {Side::queries, 256, 256, 0, 1, 16, 1, 4, 1},
@@ -67,8 +70,8 @@ template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
-/// other side, each with the pieces of first and of second rows, LSE and delta; first and second rows as they arrive,
-/// if they are to be split.
+/// other side, each with the pieces of first and of second rows, and queries with their LSE and delta; first and second
+/// rows as they arrive, if they are to be split.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
   int own_second, stages, stage_bytes, first_arrivals, second_arrivals, end;
@@ -76,7 +79,7 @@ struct MmaBackwardLayout {
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
     using Arithmetic = MmaArithmetic<ScalarType>;
-    own_second       = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) *
+    own_second       = mma_own_numbers<Arithmetic>(16 * shape.row_blocks * shape.warps, shape.head_columns) *
                  int(sizeof(typename Arithmetic::Number));
     stages       = shape.own_arrays() * own_second;
     other_second = shape.columns * Arithmetic::stride(shape.head_columns) * Arithmetic::pieces *
@@ -130,19 +133,22 @@ constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, 
   int const widest = query.head_dim > query.value_dim ? query.head_dim : query.value_dim;
   MmaBackwardTiles tiles;
   bool q_found = !dq, k_found = !dk, v_found = !dv;
-  for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
-    MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
-    bool const of_queries         = shape.own == Side::queries;
-    bool const computes_k         = !of_queries && shape.first_columns > 0,
-               computes_v         = !of_queries && shape.second_columns > 0;
-    if (shape.head_columns < widest) continue;
-    if (!((of_queries && !q_found) || (computes_k && !k_found) || (computes_v && !v_found))) continue;
-    MmaBackwardTile const tile = lay_out_mma_backward_tile<ScalarType>(query, n);
-    if (tile.scratch_bytes > query.scratch_limit / shape.teams) continue;
-    tiles.tile[tiles.count++] = tile;
-    q_found                   = q_found || of_queries;
-    k_found                   = k_found || computes_k;
-    v_found                   = v_found || computes_v;
+  // Shapes are made for all the teams that a multiprocessor is to hold, but better fewer than another engine.
+  for (bool const all_teams : {true, false}) {
+    for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
+      MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
+      bool const of_queries         = shape.own == Side::queries;
+      bool const computes_k         = !of_queries && shape.first_columns > 0,
+                 computes_v         = !of_queries && shape.second_columns > 0;
+      if (shape.head_columns < widest) continue;
+      if (!((of_queries && !q_found) || (computes_k && !k_found) || (computes_v && !v_found))) continue;
+      MmaBackwardTile const tile = lay_out_mma_backward_tile<ScalarType>(query, n);
+      if (tile.scratch_bytes > query.scratch_limit / (all_teams ? shape.teams : 1)) continue;
+      tiles.tile[tiles.count++] = tile;
+      q_found                   = q_found || of_queries;
+      k_found                   = k_found || computes_k;
+      v_found                   = v_found || computes_v;
+    }
   }
   return q_found && k_found && v_found ? tiles : MmaBackwardTiles();
 }

@@ -33,28 +33,29 @@ inline constexpr std::array<MmaShape, 6> mma_shapes = {{
     {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 64, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 64, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 64, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
 }};
 template <>
-inline constexpr std::array<MmaShape, 4> mma_shapes<double> = {{
+inline constexpr std::array<MmaShape, 5> mma_shapes<double> = {{
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 32, .stages = 2, .warps = 4, .teams = 2},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 2, .teams = 1},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
     {.head_columns = 256, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
 }};
 template <>
 inline constexpr std::array<MmaShape, 4> mma_shapes<float> = {{
     {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
     {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 8, .teams = 1},
 }};
 template <Scalar ScalarType>
 inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_shapes<ScalarType>)>);
 inline constexpr int largest_mma_head_dim = 256;
-/// Of a team's arrays, in bytes, which Kokkos does not promise.
-inline constexpr int mma_scratch_alignment = 128;
+/// Of a team's arrays, in bytes: what is copied and loaded at once. Kokkos does not promise it.
+inline constexpr int mma_scratch_alignment = 16;
 
 /// What the choice of a tile depends on. Lengths play no part: a sequence's result must not depend on what else is in
 /// the batch.
@@ -72,6 +73,12 @@ struct MmaTile {
   std::size_t scratch_bytes = 0;
   int team_size = 0, vector_length = 32;
 };
+
+/// Numbers of a team's own rows in scratch: the last one ends without padding.
+template <class Arithmetic>
+KOKKOS_INLINE_FUNCTION constexpr int mma_own_numbers(int rows, int columns) {
+  return (rows - 1) * Arithmetic::own_stride(columns) + columns;
+}
 
 /// Where the arrays in a team's scratch begin, in bytes: queries; stages of the pieces of keys, and of values; keys and
 /// values as they arrive, if they are to be split.
@@ -107,13 +114,16 @@ constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) 
 template <Scalar ScalarType>
 constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
   if (query.value_dim > largest_mma_head_dim) return {};
-  for (int n = 0; n < mma_shape_count<ScalarType>; ++n) {
-    MmaShape const& shape = mma_shapes<ScalarType>[n];
-    // Shapes of 128 columns take wider values in parts.
-    if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
-      continue;
-    MmaTile const tile = lay_out_mma_tile<ScalarType>(query, n);
-    if (tile.scratch_bytes <= query.scratch_limit / shape.teams) return tile;
+  // Shapes are made for all the teams that a multiprocessor is to hold, but better fewer than another engine.
+  for (bool const all_teams : {true, false}) {
+    for (int n = 0; n < mma_shape_count<ScalarType>; ++n) {
+      MmaShape const& shape = mma_shapes<ScalarType>[n];
+      // Shapes of 128 columns take wider values in parts.
+      if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
+        continue;
+      MmaTile const tile = lay_out_mma_tile<ScalarType>(query, n);
+      if (tile.scratch_bytes <= query.scratch_limit / (all_teams ? shape.teams : 1)) return tile;
+    }
   }
   return {};
 }
