@@ -44,6 +44,21 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_numbers_ahead(Member const& member, Matrix
   }
 }
 
+/// The same of 16-bit numbers, two at a time, to rows that are a stride apart.
+template <class Member, class T>
+KOKKOS_FORCEINLINE_FUNCTION void copy_pairs_ahead(Member const& member, MatrixRows<T const> const& source,
+                                                  int padded_rows, int padded_columns, T* scratch, int stride) {
+  int const lane = MmaLane::here().number();
+  KOKKOSATTENTION_ROLLED
+  for (int i = member.team_rank(); i < padded_rows; i += member.team_size()) {
+    KOKKOSATTENTION_ROLLED
+    for (int d = 2 * lane; d < padded_columns; d += 64) {
+      bool const inside = i < source.rows && d < source.columns;
+      copy_ahead<4>(scratch + i * stride + d, inside ? &source(i, d) : source.data, inside);
+    }
+  }
+}
+
 /// Copies 16 bytes of each of some rows that are row_step apart.
 template <int count, int row_step, int stride, int padded_rows, class T>
 KOKKOS_FORCEINLINE_FUNCTION void copy_packs(MatrixRows<T const> const& source, int row, int column, T* scratch) {
@@ -58,12 +73,12 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_packs(MatrixRows<T const> const& source, i
   }
 }
 
-/// Whether rows lie so that 16 bytes at a time can be copied.
-template <class T>
+/// Whether rows lie so that some bytes at a time can be copied.
+template <int bytes = 16, class T>
 KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T> const& source) {
-  constexpr int pack = 16 / int(sizeof(T));
+  constexpr int pack = bytes / int(sizeof(T));
   return source.column_stride == 1 && source.row_stride % pack == 0 && source.columns % pack == 0 &&
-         reinterpret_cast<std::uintptr_t>(source.data) % 16 == 0;
+         reinterpret_cast<std::uintptr_t>(source.data) % bytes == 0;
 }
 
 /// The same to rows that are a stride apart.
@@ -71,6 +86,9 @@ KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T> const& source) {
 template <int padded_rows, int padded_columns, int stride, int warps, class Member, class T>
 KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRows<T const> const& source, T* scratch,
                                                  bool in_packs) {
+  if constexpr (sizeof(T) == 2)
+    if (!in_packs && copies_in_packs<4>(source))
+      return copy_pairs_ahead(member, source, padded_rows, padded_columns, scratch, stride);
   if (!in_packs)
     return copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
                               [](int i, int d) { return i * stride + d; });
