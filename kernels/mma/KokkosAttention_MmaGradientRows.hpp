@@ -73,6 +73,29 @@ class MmaGradientRows {
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) { apply(f, b, n, h, e); });
   }
 
+  template <class KeysOf, class QueriesOf>
+  KOKKOS_FORCEINLINE_FUNCTION void keep(KeysOf const& keys_of, QueriesOf const& queries_of) const {
+    auto const columns_of = [&](index_t row) {
+      if constexpr (own == Side::queries)
+        return MmaColumns(keys_of(row), m_place.column);
+      else
+        return MmaColumns(queries_of(row), m_place.column);
+    };
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) {
+      MmaColumns const columns = columns_of(m_place.row + 8 * r);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          if (columns.holds(8 * n + e)) continue;
+          m_scores[r / 2][n].value[2 * (r % 2) + e]    = -Kokkos::Experimental::infinity_v<T>;
+          m_gradients[r / 2][n].value[2 * (r % 2) + e] = 0;
+        }
+      }
+    }
+  }
+
  private:
   KOKKOS_FORCEINLINE_FUNCTION int query(index_t i) const {
     int const n = static_cast<int>(i - (own == Side::queries ? m_place.row : m_place.column));

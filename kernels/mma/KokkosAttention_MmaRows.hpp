@@ -88,6 +88,23 @@ struct MmaPlace {
   KOKKOS_FORCEINLINE_FUNCTION bool holds(int r, int c) const { return r < rows && c < columns; }
 };
 
+/// Which of the columns from `first` on are in a range.
+struct MmaColumns {
+  int begin, end;
+
+  template <class Range>
+  KOKKOS_FORCEINLINE_FUNCTION MmaColumns(Range const& range, index_t first)
+      : begin(bounded(range.begin - first)), end(bounded(range.end - first)) {}
+  KOKKOS_FORCEINLINE_FUNCTION bool holds(int c) const { return c >= begin && c < end; }
+
+ private:
+  /// In 32 bits, beyond any tile's columns.
+  KOKKOS_FORCEINLINE_FUNCTION static int bounded(index_t n) {
+    constexpr index_t beyond = 1024;
+    return static_cast<int>(Kokkos::clamp(n, -beyond, beyond));
+  }
+};
+
 /// Calls f(b, n, h, e) for a lane's elements.
 template <int row_blocks, int column_blocks, class F>
 KOKKOS_FORCEINLINE_FUNCTION void for_each_element(F const& f) {
@@ -146,6 +163,21 @@ class MmaRows {
       T& score = m_scores[b][n].value[2 * h + e];
       if (m_place.holds(r, c)) score = f(m_place.row + r, m_place.column + c, score);
     });
+  }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void keep(F const& keys_of) const {
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      MmaColumns const columns(keys_of(m_place.row + 8 * r), m_place.column);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int e = 0; e < 2; ++e)
+          if (!columns.holds(8 * n + e))
+            m_scores[r / 2][n].value[2 * (r % 2) + e] = -Kokkos::Experimental::infinity_v<T>;
+      }
+    }
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Pack maximum() const {

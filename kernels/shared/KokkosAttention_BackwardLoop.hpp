@@ -28,11 +28,29 @@
 ///     engine.for_each_row(tile, f)   f(row) for the rows of its own side, with row.update(f(i, j, score, gradient)),
 ///                                    row.update_lanes(f) where f is arithmetic that a vector can do,
 ///                                    row.exponential(x), row.lse(i) (+inf for a query with nothing to attend),
-///                                    row.delta(i), row.kept(i, j)
+///                                    row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is one,
+///                                    drops pairs that are not in keys_of(i), or in queries_of(j)
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
 
 namespace KokkosAttention::Impl {
+
+/// Pairs that the mask does not let through get no weight and no gradient.
+template <class Row, class M>
+KOKKOS_FUNCTION void apply_mask_backward(Row const& row, M const& mask, int b, int h) {
+  using T               = typename Row::value_type;
+  auto const keys_of    = [&](index_t i) { return Impl::key_range(mask, b, h, i, i + 1); };
+  auto const queries_of = [&](index_t j) { return Impl::query_range(mask, b, h, j, j + 1); };
+  constexpr bool keeps  = ExactRangeMask<M> && requires { row.keep(keys_of, queries_of); };
+  if constexpr (keeps)
+    row.keep(keys_of, queries_of);
+  else
+    row.update([&](index_t i, index_t j, T& score, T& gradient) {
+      if (mask(b, h, i, j)) return;
+      score    = -Kokkos::Experimental::infinity_v<T>;
+      gradient = 0;
+    });
+}
 
 /// Turns a tile's scores into weights W, and the gradients of the weights into those of a score function's input.
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights>
@@ -48,12 +66,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
       });
     if (subtract_first) row.update_lanes([&](auto i, auto, auto&, auto& gradient) { gradient -= row.delta(i); });
     scores.template differentiate<input>(row, sequence, tile.head);
-    if (tile_covers == Coverage::some)
-      row.update([&](index_t i, index_t j, T& score, T& gradient) {
-        if (mask(tile.batch, tile.head, i, j)) return;
-        score    = -Kokkos::Experimental::infinity_v<T>;
-        gradient = 0;
-      });
+    if (tile_covers == Coverage::some) apply_mask_backward(row, mask, tile.batch, tile.head);
     auto const weigh = [&](auto i, auto& score, auto& gradient) {
       score    = row.exponential(score - row.lse(i));
       gradient = score * gradient;

@@ -25,7 +25,8 @@
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
-///                                    row.add(tensor, b, h), if there is one, adds a bias; a row is one query, or as
+///                                    row.add(tensor, b, h), if there is one, adds a bias, row.keep(keys_of) drops the
+///                                    keys that are not in keys_of(i); a row is one query, or as
 ///                                    many as a vector has lanes
 ///     engine.load_values(tile)       brings the tile of values in
 ///     engine.accumulate_output(t)    output = rescale * output + scores V
@@ -38,9 +39,14 @@ namespace KokkosAttention::Impl {
 
 template <class Row, class M>
 KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
-  using T = typename Row::value_type;
-  row.transform(
-      [&](index_t i, index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
+  using T              = typename Row::value_type;
+  auto const keys_of   = [&](index_t i) { return Impl::key_range(mask, b, h, i, i + 1); };
+  constexpr bool keeps = ExactRangeMask<M> && requires { row.keep(keys_of); };
+  if constexpr (keeps)
+    row.keep(keys_of);
+  else
+    row.transform(
+        [&](index_t i, index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
 }
 
 /// \param tile head and queries of the league member; its keys are ignored

@@ -25,8 +25,16 @@ KOKKOS_FORCEINLINE_FUNCTION auto in_sequence(F const& f, Sequence const& sequenc
     return f;
 }
 
+/// Masks that let through exactly the key_range of a query, and the query_range of a key.
+template <class M>
+concept ExactRangeMask = requires {
+  requires M::ranges_are_exact;
+};
+
 /// Causal and window as one mask: query i sees keys i + lower <= j <= i + upper.
 struct BandMask {
+  static constexpr bool ranges_are_exact = true;
+
   // Far beyond any position, and far enough from the limits that adding a position cannot overflow.
   static constexpr index_t unbounded = Kokkos::Experimental::finite_max_v<index_t> / 4;
 
@@ -109,6 +117,8 @@ KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(M const& mask, int b, int h, 
 /// Lets through what all of the masks let through.
 template <class... Masks>
 struct AllOf {
+  static constexpr bool ranges_are_exact = true;
+
   KOKKOS_FORCEINLINE_FUNCTION AllOf in_sequence(Sequence const&) const { return *this; }
   KOKKOS_FORCEINLINE_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
   KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
@@ -118,6 +128,8 @@ struct AllOf {
 
 template <Mask First, Mask... Rest>
 struct AllOf<First, Rest...> {
+  static constexpr bool ranges_are_exact = ExactRangeMask<First> && AllOf<Rest...>::ranges_are_exact;
+
   First first;
   AllOf<Rest...> rest;
 
