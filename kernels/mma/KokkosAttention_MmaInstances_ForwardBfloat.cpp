@@ -1,22 +1,9 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include <KokkosAttention_MmaForward.hpp>
-#include <KokkosAttention_MmaInstances.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaForwardDefinitions.hpp>
 
 namespace KokkosAttention::Impl {
-
-template <class ExecutionSpace, Scalar ScalarType>
-void MmaForwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& space,
-                                                         ForwardArguments<ScalarType> const& arguments,
-                                                         OptionScores<ScalarType> const& scores, OptionMask const& mask,
-                                                         WeightDropout<accumulation_t<ScalarType>> const& dropout,
-                                                         MmaTile const& tile) {
-  if constexpr (compiled_for_mma<ExecutionSpace>)
-    with_options_in_use(arguments, scores, mask, dropout,
-                        [&](auto const&... options) { mma_forward(space, arguments, options..., tile); });
-}
 
 template struct MmaForwardInstance<Kokkos::Cuda, bhalf_t>;
 
