@@ -29,7 +29,7 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_add_blocks(typename Arithmetic::Sum (&
 
 /// result = own rows * other rows^T
 /// \tparam columns of the rows
-/// \param plane from one piece of the other rows to the next
+/// \tparam plane from one piece of the other rows to the next
 template <class Arithmetic, int columns, int own_stride, int stride, int plane, int row_blocks, int column_blocks>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const* own,
                                                typename Arithmetic::Stored const* other, MmaLane lane,
