@@ -100,6 +100,12 @@ class AccurateExponential {
   KOKKOS_FORCEINLINE_FUNCTION float operator()(float x) const { return Kokkos::exp(x); }
 };
 
+/// Whether scores need not be scaled before their exponentials are computed.
+template <class Exponential>
+inline constexpr bool puts_factor_off = requires {
+  &Exponential::of_product;
+};
+
 }  // namespace KokkosAttention::Impl
 
 #endif

@@ -74,12 +74,6 @@ KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> softmax_exponential(RowPack<T, n> cons
   return RowPack<T, n>::of([&](int r) { return branch_free_exponential(x.value[r]); });
 }
 
-/// Whether scores need not be scaled before their exponentials are computed.
-template <class Exponential>
-inline constexpr bool puts_factor_off = requires {
-  &Exponential::of_product;
-};
-
 /// Where a lane's part of a tile lies: rows row + 16 b + 8 h, columns column + 8 n + e.
 struct MmaPlace {
   index_t row, column;  // positions in the sequence
