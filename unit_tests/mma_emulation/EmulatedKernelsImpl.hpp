@@ -50,8 +50,7 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
   if constexpr (n < KA::Impl::mma_shape_count<T>) {
     if (tile.shape != n) return run_forward_shape<n + 1>(arguments, scores, mask, dropout, tile, schedule);
     using WarpEmulation::Member;
-    index_t const items =
-        KA::Impl::work_items(arguments, KA::Impl::Side::queries, tile.queries) * tile.value_parts;
+    index_t const items = KA::Impl::work_items(arguments, KA::Impl::Side::queries, tile.queries) * tile.value_parts;
     WarpEmulation::run(league(tile, items, schedule, inputs(arguments)), [&](Member const& member) {
       KA::Impl::MmaEngine<T, Member, n, KA::Impl::is_plain<Dropout>> engine(member, arguments, tile);
       for (index_t i = member.league_rank(); i < items; i += member.league_size()) {
@@ -60,8 +59,7 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
         if (begin >= end) continue;
         engine.set_part(static_cast<int>(i % tile.value_parts));
         KA::Impl::forward_query_tile(engine, scores, mask, dropout, sequence,
-                                     KA::Tile{sequence.batch, head, begin, end, 0, 0},
-                                     KA::Impl::mma_shapes<T>[n].keys);
+                                     KA::Tile{sequence.batch, head, begin, end, 0, 0}, KA::Impl::mma_shapes<T>[n].keys);
       }
     });
   }
@@ -75,8 +73,8 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
     if (tile.shape != n) return run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
     using WarpEmulation::Member;
     static constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
-    index_t const items = KA::Impl::work_items(a, shape.own, tile.rows) * tile.parts;
-    auto readable       = inputs(a);
+    index_t const items                               = KA::Impl::work_items(a, shape.own, tile.rows) * tile.parts;
+    auto readable                                     = inputs(a);
     readable.push_back(memory_of(a.d_out, a.batch, a.q_heads, a.q_len, a.value_dim));
     readable.push_back(memory_of(a.lse, a.batch, a.q_heads, a.q_len, 1));
     readable.push_back(memory_of(delta, a.batch, a.q_heads, a.q_len, 1));
@@ -91,10 +89,9 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
           KA::Impl::backward_query_tile(engine, scores, mask, dropout, sequence,
                                         KA::Tile{sequence.batch, head, begin, end, 0, 0}, shape.columns);
         else
-          KA::Impl::backward_key_tile(
-              engine, scores, mask, dropout, sequence,
-              KA::Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end}, data.arguments.readers(),
-              shape.columns);
+          KA::Impl::backward_key_tile(engine, scores, mask, dropout, sequence,
+                                      KA::Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end},
+                                      data.arguments.readers(), shape.columns);
       }
     });
   }

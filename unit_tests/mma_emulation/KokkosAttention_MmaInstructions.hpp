@@ -87,24 +87,27 @@ void multiply_add(char const* operation, Sum (&sum)[4], Factor const* a, Factor 
     Factor const *a, *b;
   } arguments{sum, a, b};
   collective(operation, arguments, [](auto const& lanes) {
-    double left[16][steps], right[steps][8];
+    // In double: sums of products of 16-bit numbers are rounded once.
+    double left[16][steps], right[steps][8], total[16][8];
+    auto const for_each_sum = [&](auto const& f) {
+      for (int l = 0; l < warp_size; ++l)
+        for (int n = 0; n < 4; ++n) f(lanes[l]->sum[n], total[l / 4 + n / 2 * 8][l % 4 * 2 + n % 2]);
+    };
     for (int l = 0; l < warp_size; ++l)
       for (int i = 0; i < halves; ++i)
         for (int e = 0; e < together; ++e) {
           int const step = together * (l % 4 + 4 * i) + e;
-          for (int h = 0; h < 2; ++h)
-            left[l / 4 + 8 * h][step] = lanes[l]->a[(2 * i + h) * together + e];
+          for (int h = 0; h < 2; ++h) left[l / 4 + 8 * h][step] = lanes[l]->a[(2 * i + h) * together + e];
           right[step][l / 4] = lanes[l]->b[i * together + e];
         }
-    for (int l = 0; l < warp_size; ++l)
-      for (int n = 0; n < 4; ++n) {
-        int const row = l / 4 + n / 2 * 8, column = l % 4 * 2 + n % 2;
-        Sum& result   = lanes[l]->sum[n];
-            // In double: sums of products of 16-bit numbers are rounded once.
-        double total = result;
-        for (int s = 0; s < steps; ++s) total = std::fma(left[row][s], right[s][column], total);
-        result = static_cast<Sum>(total);
+    for_each_sum([](Sum const& sum_of_lane, double& element) { element = sum_of_lane; });
+    for (int row = 0; row < 16; ++row)
+      for (int s = 0; s < steps; ++s) {
+        KOKKOSATTENTION_LANES
+        for (int column = 0; column < 8; ++column)
+          total[row][column] = std::fma(left[row][s], right[s][column], total[row][column]);
       }
+    for_each_sum([](Sum& sum_of_lane, double element) { sum_of_lane = static_cast<Sum>(element); });
   });
 }
 

@@ -41,9 +41,9 @@ struct Copy {
 struct Lane {
   int warp, number;
   Member member;
-  ucontext_t context        = {};
-  char const* place         = "the beginning";  // what it waits for, or last waited for
-  std::vector<Copy> copies  = {};               // that have not arrived
+  ucontext_t context       = {};
+  char const* place        = "the beginning";  // what it waits for, or last waited for
+  std::vector<Copy> copies = {};               // that have not arrived
 };
 
 struct Warp {
@@ -233,7 +233,8 @@ class Team {
       std::map<std::string, std::uint32_t> lanes;
       for (int l = 0; l < warp_size; ++l) lanes[m_lanes[w * warp_size + l].place] |= std::uint32_t(1) << l;
       text << "warp " << w << ":";
-      for (auto const& [place, bits] : lanes) text << " lanes " << std::hex << bits << std::dec << " in " << place << ";";
+      for (auto const& [place, bits] : lanes)
+        text << " lanes " << std::hex << bits << std::dec << " in " << place << ";";
     }
     return text.str();
   }
