@@ -1,0 +1,122 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_TEST_EMULATEDKERNELSIMPL_HPP
+#define KOKKOSATTENTION_TEST_EMULATEDKERNELSIMPL_HPP
+
+#include "EmulatedKernels.hpp"
+
+#include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_Modifiers.hpp>
+#include <KokkosAttention_WeightDropout.hpp>
+
+#include <algorithm>
+#include <vector>
+
+/// \file
+/// What MmaForwardKernel and MmaBackwardKernel do, with the emulation's team member.
+
+namespace Test {
+
+using KA::index_t;
+
+template <class T>
+WarpEmulation::MemoryRange memory_of(KA::Impl::Tensor<T const> const& tensor, index_t b, index_t h, index_t l,
+                                     index_t d) {
+  if (b * h * l * d == 0) return {nullptr, nullptr};
+  return {reinterpret_cast<std::byte const*>(tensor.data),
+          reinterpret_cast<std::byte const*>(&tensor(b - 1, h - 1, l - 1, d - 1) + 1)};
+}
+
+template <class T>
+std::vector<WarpEmulation::MemoryRange> inputs(KA::Impl::AttentionArguments<T> const& a) {
+  return {memory_of(a.q, a.batch, a.q_heads, a.q_len, a.head_dim),
+          memory_of(a.k, a.batch, a.kv_heads, a.k_len, a.head_dim),
+          memory_of(a.v, a.batch, a.kv_heads, a.k_len, a.value_dim)};
+}
+
+template <class Tile>
+WarpEmulation::League league(Tile const& tile, index_t items, Schedule const& schedule,
+                             std::vector<WarpEmulation::MemoryRange> readable) {
+  return {static_cast<int>(std::min(items, index_t(schedule.most_teams))), tile.team_size,
+          tile.scratch_bytes + KA::Impl::mma_scratch_alignment, schedule.order, std::move(readable)};
+}
+
+template <int n, class T, class Scores, class M, class Dropout>
+void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores const& scores, M const& mask,
+                       Dropout const& dropout, KA::Impl::MmaTile const& tile, Schedule const& schedule) {
+  if constexpr (n < KA::Impl::mma_shape_count<T>) {
+    if (tile.shape != n) return run_forward_shape<n + 1>(arguments, scores, mask, dropout, tile, schedule);
+    using WarpEmulation::Member;
+    index_t const items = KA::Impl::work_items(arguments, KA::Impl::Side::queries, tile.queries) * tile.value_parts;
+    WarpEmulation::run(league(tile, items, schedule, inputs(arguments)), [&](Member const& member) {
+      KA::Impl::MmaEngine<T, Member, n, KA::Impl::is_plain<Dropout>> engine(member, arguments, tile);
+      for (index_t i = member.league_rank(); i < items; i += member.league_size()) {
+        auto const [sequence, head, begin, end] =
+            KA::Impl::work_item(arguments, KA::Impl::Side::queries, tile.queries, i / tile.value_parts);
+        if (begin >= end) continue;
+        engine.set_part(static_cast<int>(i % tile.value_parts));
+        KA::Impl::forward_query_tile(engine, scores, mask, dropout, sequence,
+                                     KA::Tile{sequence.batch, head, begin, end, 0, 0}, KA::Impl::mma_shapes<T>[n].keys);
+      }
+    });
+  }
+}
+
+template <int n, class T, class Scores, class M, class Dropout>
+void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& scores, M const& mask,
+                        Dropout const& dropout, Schedule const& schedule) {
+  if constexpr (n < KA::Impl::mma_backward_shape_count<T>) {
+    auto const& [a, delta, tile] = data;
+    if (tile.shape != n) return run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
+    using WarpEmulation::Member;
+    static constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
+    index_t const items                               = KA::Impl::work_items(a, shape.own, tile.rows) * tile.parts;
+    auto readable                                     = inputs(a);
+    readable.push_back(memory_of(a.d_out, a.batch, a.q_heads, a.q_len, a.value_dim));
+    readable.push_back(memory_of(a.lse, a.batch, a.q_heads, a.q_len, 1));
+    readable.push_back(memory_of(delta, a.batch, a.q_heads, a.q_len, 1));
+    WarpEmulation::run(league(tile, items, schedule, std::move(readable)), [&](Member const& member) {
+      KA::Impl::MmaBackwardEngine<T, Member, n, KA::Impl::is_plain<Dropout>> engine(member, data);
+      for (index_t i = member.league_rank(); i < items; i += member.league_size()) {
+        auto const [sequence, head, begin, end] =
+            KA::Impl::work_item(data.arguments, shape.own, data.tile.rows, i / data.tile.parts);
+        if (begin >= end) continue;
+        engine.set_part(static_cast<int>(i % data.tile.parts));
+        if constexpr (shape.own == KA::Impl::Side::queries)
+          KA::Impl::backward_query_tile(engine, scores, mask, dropout, sequence,
+                                        KA::Tile{sequence.batch, head, begin, end, 0, 0}, shape.columns);
+        else
+          KA::Impl::backward_key_tile(engine, scores, mask, dropout, sequence,
+                                      KA::Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end},
+                                      data.arguments.readers(), shape.columns);
+      }
+    });
+  }
+}
+
+template <class T>
+void EmulatedKernels<T>::forward(KA::Impl::ForwardArguments<T> const& arguments, Options const& options,
+                                 KA::Impl::MmaTile const& tile, Schedule const& schedule) {
+  KA::Impl::with_options_in_use(arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options),
+                                KA::Impl::WeightDropout<KA::accumulation_t<T>>(options.dropout),
+                                [&](auto const& scores, auto const& mask, auto const& dropout) {
+                                  run_forward_shape<0>(arguments, scores, mask, dropout, tile, schedule);
+                                });
+}
+
+template <class T>
+void EmulatedKernels<T>::backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
+                                  Schedule const& schedule) {
+  KA::Impl::with_options_in_use(data.arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options),
+                                KA::Impl::WeightDropout<KA::accumulation_t<T>>(options.dropout),
+                                [&](auto const& scores, auto const& mask, auto const& dropout) {
+                                  run_backward_shape<0>(data, scores, mask, dropout, schedule);
+                                });
+}
+
+}  // namespace Test
+
+#endif

@@ -1,0 +1,226 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "EmulatedKernels.hpp"
+#include "../Backward.hpp"
+
+#include <KokkosAttention_MmaBackwardTiles.hpp>
+#include <KokkosAttention_MmaTiles.hpp>
+
+#include <catch2/catch_template_test_macros.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+/// \file
+/// The mma engine's kernels, every shape of them, on emulated teams: what a GPU computes, where there is none.
+
+namespace Test {
+
+using KA::Impl::MmaBackwardTile;
+using KA::Impl::MmaTile;
+using WarpEmulation::Order;
+
+#define MMA_TYPES double, float, KA::half_t, KA::bhalf_t
+
+// TeamPolicy::scratch_size_max on an H100, less what alignment takes.
+constexpr std::size_t h100_scratch = 224216;
+
+template <class T>
+KA::Impl::MmaTileQuery tile_query(Problem<T> const& p) {
+  return {p.head_dim(), p.value_dim(), h100_scratch};
+}
+
+/// What wrote where it should not is found by the NaN around results.
+template <class Layout, class T>
+Outputs<T> emulate_forward(Problem<T> const& p, MmaTile const& tile, Schedule const& schedule = {}) {
+  auto const q = to_device<Layout>(p.q), k = to_device<Layout>(p.k), v = to_device<Layout>(p.v),
+             out  = poisoned<T, Layout>(p.batch(), p.heads(), p.q_len(), p.value_dim());
+  auto const lse4 = poisoned<KA::accumulation_t<T>, Layout>(p.batch(), p.heads(), p.q_len(), 1);
+  auto const lse  = Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
+  EmulatedKernels<T>::forward(KA::Impl::make_forward_arguments(q, k, v, out, lse, p.options), p.options, tile,
+                              schedule);
+  require_gaps_untouched(out);
+  return {to_host(out), to_host(lse4)};
+}
+
+/// The gradients that a tile's kernel computes; the others are NaN.
+template <class Layout, class T>
+GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_out_on_host, MmaBackwardTile const& tile,
+                                   Schedule const& schedule = {}) {
+  using Accumulation = KA::accumulation_t<T>;
+  auto const forward = run_forward(p);
+  auto const q = to_device<Layout>(p.q), k = to_device<Layout>(p.k), v = to_device<Layout>(p.v),
+             out = to_device<Layout>(forward.out), d_out = to_device<Layout>(d_out_on_host);
+  auto const lse4 = to_device<Layout>(forward.lse);
+  auto const lse  = Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
+  auto const like = [](auto const& t) {
+    return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
+  };
+  auto const dq = like(p.q), dk = like(p.k), dv = like(p.v);
+  auto const arguments = KA::Impl::make_backward_arguments(
+      d_out, q, k, v, out, lse, KA::Gradients<T, MemorySpace>{.q = dq, .k = dk, .v = dv}, p.options);
+  auto const delta = poisoned<Accumulation, Kokkos::LayoutRight>(p.batch(), p.heads(), p.q_len(), 1);
+  KA::Impl::compute_delta(Space(), arguments, delta.data());
+  Kokkos::fence();
+  EmulatedKernels<T>::backward({arguments, KA::Impl::make_tensor<Accumulation const>(delta), tile}, p.options,
+                               schedule);
+  auto const& shape = KA::Impl::mma_backward_shapes<T>[tile.shape];
+  if (shape.own == KA::Impl::Side::queries) require_gaps_untouched(dq);
+  if (shape.own == KA::Impl::Side::keys && shape.first_columns > 0) require_gaps_untouched(dk);
+  if (shape.own == KA::Impl::Side::keys && shape.second_columns > 0) require_gaps_untouched(dv);
+  return {to_host(dq), to_host(dk), to_host(dv), {}};
+}
+
+template <class T>
+void require_forward(Outputs<T> const& found, Problem<T> const& problem) {
+  auto const expected = reference(problem);
+  auto const rival    = unfused(problem);
+  require_accurate<T>(errors(found.out, expected.out), errors(rival.out, expected.out), expected);
+  require_lse<T>(found.lse, expected, rival.lse);
+}
+
+/// The gradients that a shape computes.
+template <class T>
+void require_backward(KA::Impl::MmaBackwardShape const& shape, GradientResult<T> const& found,
+                      Problem<T> const& problem, HostTensor<T> const& d_out) {
+  auto const expected   = attention_gradients<wide_t<T>>(problem, d_out);
+  auto const rival      = attention_gradients<KA::accumulation_t<T>>(problem, d_out, Stored<T>{});
+  auto const& magnitude = expected.magnitude;
+  if (shape.own == KA::Impl::Side::queries) {
+    require_gradient("dq", found.q, expected.q, rival.q, magnitude.q);
+  } else {
+    if (shape.first_columns > 0) require_gradient("dk", found.k, expected.k, rival.k, magnitude.k);
+    if (shape.second_columns > 0) require_gradient("dv", found.v, expected.v, rival.v, magnitude.v);
+  }
+}
+
+/// Both passes with the tiles that an H100 would take.
+/// \param expected the problem that the results are to solve
+template <class Layout = Kokkos::LayoutRight, class T>
+void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T> const& expected) {
+  require_forward(emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<T>(tile_query(problem))), expected);
+  auto const d_out = random_d_out(random, problem);
+  auto const tiles = KA::Impl::choose_mma_backward_tiles<T>(tile_query(problem), true, true, true);
+  REQUIRE(tiles.count > 1);
+  for (int n = 0; n < tiles.count; ++n)
+    require_backward(KA::Impl::mma_backward_shapes<T>[tiles.tile[n].shape],
+                     emulate_backward<Layout>(problem, d_out, tiles.tile[n]), expected, d_out);
+}
+
+// Each with the kernel for plain calls and, as causal rows of values are of an odd length, the other one.
+
+TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emulation]", MMA_TYPES) {
+  int const number  = GENERATE(range(0, KA::Impl::mma_shape_count<TestType>));
+  bool const causal = GENERATE(false, true);
+  CAPTURE(number, causal);
+  auto const& shape  = KA::Impl::mma_shapes<TestType>[number];
+  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - causal;
+  MmaTile const tile = KA::Impl::lay_out_mma_tile<TestType>({head_dim, value_dim, h100_scratch}, number);
+  Random random(500 + number);
+  auto problem = random_problem<TestType>(random, {1, 2, 1, tile.queries + 9, 2 * tile.keys + 5, head_dim, value_dim});
+  problem.options.causal    = causal;
+  problem.options.alignment = KA::Alignment::top_left;
+  Schedule const schedule{causal ? Order::last_ahead : Order::first_ahead};
+  require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile, schedule), problem);
+}
+
+TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][emulation]", MMA_TYPES) {
+  int const number  = GENERATE(range(0, KA::Impl::mma_backward_shape_count<TestType>));
+  bool const causal = GENERATE(false, true);
+  CAPTURE(number, causal);
+  auto const& shape  = KA::Impl::mma_backward_shapes<TestType>[number];
+  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - causal;
+  MmaBackwardTile const tile =
+      KA::Impl::lay_out_mma_backward_tile<TestType>({head_dim, value_dim, h100_scratch}, number);
+  bool const of_queries = shape.own == KA::Impl::Side::queries;
+  int const own = tile.rows + 9, other = 2 * tile.columns + 5;
+  Random random(520 + number);
+  auto problem = random_problem<TestType>(
+      random, {1, 2, 1, of_queries ? own : other, of_queries ? other : own, head_dim, value_dim});
+  problem.options.causal    = causal;
+  problem.options.alignment = of_queries ? KA::Alignment::top_left : KA::Alignment::bottom_right;
+  auto const d_out          = random_d_out(random, problem);
+  Schedule const schedule{causal ? Order::last_ahead : Order::first_ahead};
+  require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule), problem, d_out);
+}
+
+TEMPLATE_TEST_CASE("every option at once in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
+  Random random(540);
+  auto problem                 = random_problem<TestType>(random, {2, 2, 1, 140, 110, 40, 33});
+  problem.options.bias         = random.tensor<TestType>(2, 1, 140, 110);
+  problem.options.mask         = random.flags(1, 2, 140, 110, 0.8);
+  problem.options.softcap      = 3.;
+  problem.options.window       = {60, 20};
+  problem.options.alibi_slopes = slopes<TestType>(2);
+  add_dropout(problem, {.probability = 0.3, .seed = 5, .offset = 7});
+  check_emulated_passes(random, problem, problem);
+}
+
+TEMPLATE_TEST_CASE("emulated mma copies of rows that do not lie in packs of 16 bytes", "[mma][emulation]", MMA_TYPES) {
+  int const head_dim = GENERATE(33, 34);
+  bool const strided = GENERATE(false, true);
+  CAPTURE(head_dim, strided);
+  Random random(541);
+  auto const problem = random_problem<TestType>(random, {1, 2, 2, 70, 75, head_dim, head_dim});
+  if (strided)
+    check_emulated_passes<Kokkos::LayoutStride>(random, problem, problem);
+  else
+    check_emulated_passes(random, problem, problem);
+}
+
+/// Packed sequences are the blocks of a mask.
+TEMPLATE_TEST_CASE("packed sequences in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
+  bool const causal = GENERATE(false, true);
+  CAPTURE(causal);
+  Random random(542);
+  auto packed = random_problem<TestType>(random, {1, 2, 1, 190, 160, 24, 40}), masked = packed;
+  KA::index_t const q_begin[] = {3, 43, 43, 183}, k_begin[] = {0, 50, 80, 157};
+  int const sequences = 3;
+  Kokkos::View<KA::index_t*, Kokkos::HostSpace> const q_offsets("offsets", sequences + 1),
+      k_offsets("offsets", sequences + 1);
+  HostTensor<bool> const mask("mask", 1, 1, 190, 160);
+  for (int n = 0; n <= sequences; ++n) {
+    q_offsets(n) = q_begin[n];
+    k_offsets(n) = k_begin[n];
+    if (n == sequences) continue;
+    KA::index_t const q_len = q_begin[n + 1] - q_begin[n], k_len = k_begin[n + 1] - k_begin[n];
+    for_each_index(1, 1, q_len, k_len, [&](auto b, auto h, auto i, auto j) {
+      mask(b, h, q_begin[n] + i, k_begin[n] + j) = !causal || KA::index_t(j) <= KA::index_t(i) + k_len - q_len;
+    });
+  }
+  packed.options.causal    = causal;
+  packed.options.q_offsets = q_offsets;
+  packed.options.k_offsets = k_offsets;
+  masked.options.mask      = mask;
+  check_emulated_passes(random, packed, masked);
+}
+
+TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulation]", MMA_TYPES) {
+  Random random(543);
+  auto problem           = random_problem<TestType>(random, {1, 2, 2, 140, 150, 24, 40});
+  problem.options.causal = true;
+  auto const d_out       = random_d_out(random, problem);
+  MmaTile const tile     = KA::Impl::choose_mma_tile<TestType>(tile_query(problem));
+  auto const tiles       = KA::Impl::choose_mma_backward_tiles<TestType>(tile_query(problem), true, true, true);
+  using Layout           = Kokkos::LayoutRight;
+  Schedule const few{Order::in_turns, 3};
+  auto const found = emulate_forward<Layout>(problem, tile, few), expected = emulate_forward<Layout>(problem, tile);
+  require_same_bits(found.out, expected.out);
+  require_same_bits(found.lse, expected.lse);
+  for (int n = 0; n < tiles.count; ++n) {
+    auto const a = emulate_backward<Layout>(problem, d_out, tiles.tile[n], few),
+               b = emulate_backward<Layout>(problem, d_out, tiles.tile[n]);
+    if (KA::Impl::mma_backward_shapes<TestType>[tiles.tile[n].shape].own == KA::Impl::Side::queries) {
+      require_same_bits(a.q, b.q);
+    } else {
+      require_same_bits(a.k, b.k);
+      require_same_bits(a.v, b.v);
+    }
+  }
+}
+
+}  // namespace Test
