@@ -111,7 +111,8 @@ void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T>
                      emulate_backward<Layout>(problem, d_out, tiles.tile[n]), expected, d_out);
 }
 
-// Each with the kernel for plain calls and, as causal rows of values are of an odd length, the other one.
+// Each with the kernel for plain calls and, as causal rows of values are of an odd length, the other one; with two
+// tiles of its own rows, or a part of one.
 
 TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emulation]", MMA_TYPES) {
   int const number  = GENERATE(range(0, KA::Impl::mma_shape_count<TestType>));
@@ -121,7 +122,8 @@ TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emu
   int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - causal;
   MmaTile const tile = KA::Impl::lay_out_mma_tile<TestType>({head_dim, value_dim, h100_scratch}, number);
   Random random(500 + number);
-  auto problem = random_problem<TestType>(random, {1, 2, 1, tile.queries + 9, 2 * tile.keys + 5, head_dim, value_dim});
+  auto problem = random_problem<TestType>(
+      random, {1, 2, 1, tile.queries + (causal ? -7 : 9), 2 * tile.keys + 5, head_dim, value_dim});
   problem.options.causal    = causal;
   problem.options.alignment = KA::Alignment::top_left;
   Schedule const schedule{causal ? Order::last_ahead : Order::first_ahead};
@@ -137,7 +139,7 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
   MmaBackwardTile const tile =
       KA::Impl::lay_out_mma_backward_tile<TestType>({head_dim, value_dim, h100_scratch}, number);
   bool const of_queries = shape.own == KA::Impl::Side::queries;
-  int const own = tile.rows + 9, other = 2 * tile.columns + 5;
+  int const own = tile.rows + (causal ? -7 : 9), other = 2 * tile.columns + 5;
   Random random(520 + number);
   auto problem = random_problem<TestType>(
       random, {1, 2, 1, of_queries ? own : other, of_queries ? other : own, head_dim, value_dim});
