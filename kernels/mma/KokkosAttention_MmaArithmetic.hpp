@@ -139,7 +139,7 @@ struct MmaArithmetic<double> {
 template <Scalar ScalarType>
 requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   using Number      = ScalarType;
-  using Exponential = ApproximateExponential;
+  using Exponential = ScalingExponential;
 
   static constexpr int steps           = 16;
   static constexpr bool packs_own_rows = false, splits = false;
@@ -202,21 +202,20 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
 /// The power of two by which a row of numbers is divided before they are split: the largest one, if it is no smaller
 /// than 2^-112, is then at least 1 and below 2. So it is chosen such that it and its inverse are no subnormal numbers.
 class RowPower {
-  unsigned m_exponent;  // as in the bits of a number
+  static constexpr unsigned exponent = 1u << 23, bias = 127;
 
-  KOKKOS_FORCEINLINE_FUNCTION static float power_of_two(unsigned exponent) {
-    return Kokkos::bit_cast<float>(exponent << 23);
-  }
+  unsigned m_bits;  // of the power
 
  public:
   /// \param largest magnitude of the row's finite numbers
-  KOKKOS_FORCEINLINE_FUNCTION explicit RowPower(float largest) : m_exponent(Kokkos::bit_cast<unsigned>(largest) >> 23) {
-    m_exponent = Kokkos::max(m_exponent, 127u - 112u);
-  }
+  KOKKOS_FORCEINLINE_FUNCTION explicit RowPower(float largest)
+      : m_bits(Kokkos::max(Kokkos::bit_cast<unsigned>(largest) & 255 * exponent, (bias - 112) * exponent)) {}
 
-  KOKKOS_FORCEINLINE_FUNCTION float value() const { return power_of_two(m_exponent); }
+  KOKKOS_FORCEINLINE_FUNCTION float value() const { return Kokkos::bit_cast<float>(m_bits); }
   /// Takes numbers to magnitudes below 2^15, which has room in half_t, from 2^14 on if they are the row's largest.
-  KOKKOS_FORCEINLINE_FUNCTION float scale() const { return power_of_two(2 * 127 + 14 - m_exponent); }
+  KOKKOS_FORCEINLINE_FUNCTION float scale() const {
+    return Kokkos::bit_cast<float>((2 * bias + 14) * exponent - m_bits);
+  }
 };
 
 /// float32 by products of half_t: a number of a row that is scaled by a power of two is the sum of two pieces, within
@@ -231,7 +230,7 @@ template <Scalar ScalarType>
 requires std::is_same_v<ScalarType, float>  // as nvcc 13.0 does not end on full specialisations with unrolled loops
 struct MmaArithmetic<ScalarType> {
   using Number      = float;
-  using Exponential = AccurateExponential;
+  using Exponential = ApproximateExponential;
   using Piece       = half_t;
   using OfPieces    = MmaArithmetic<Piece>;
   using Sum         = typename OfPieces::Sum;

@@ -243,21 +243,20 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     }
   }
 
+  template <int padded_rows>
+  KOKKOS_FORCEINLINE_FUNCTION void split(Rows const& rows, ScalarType* arrived) const {
+    split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
+                                                                         in_packs || copies_in_packs(rows));
+  }
   /// Splits the tile's rows, and the own ones when they have just arrived.
   KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile) {
-    auto const split = [&](auto padded_rows, Rows const& rows, ScalarType* arrived) {
-      split_rows<Arithmetic, padded_rows(), shape.head_columns, shape.warps>(m_member, arrived,
-                                                                             in_packs || copies_in_packs(rows));
-    };
     if (m_begins) {
-      std::integral_constant<int, own_rows> const padded_rows;
-      split(padded_rows, first(own, tile), m_scratch);
-      if constexpr (shape.own_arrays() == 2) split(padded_rows, second(own, tile), own_second());
+      split<own_rows>(first(own, tile), m_scratch);
+      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
     }
     m_begins = false;
-    std::integral_constant<int, shape.columns> const padded_rows;
-    split(padded_rows, first(other, tile), other_first());
-    split(padded_rows, second(other, tile), other_second());
+    split<shape.columns>(first(other, tile), other_first());
+    split<shape.columns>(second(other, tile), other_second());
   }
 
   template <int n>

@@ -148,17 +148,20 @@ KOKKOS_FORCEINLINE_FUNCTION void add_product(typename Arithmetic::Sum const (&fa
       KOKKOSATTENTION_UNROLL
       for (int s = 0; s < steps; ++s) left[s][b] = Arithmetic::left(scaled + s * blocks_a_step);
     }
-    // Sums over the tile first, which are then added with rounding: the sums of all tiles would lose a bit in each.
+    // Sums over the tile first, the small products before the large ones, which are then added with rounding: the sums
+    // of all tiles would lose a bit in each.
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < blocks; n += 2) {
-      Sum small[row_blocks][2] = {}, large[row_blocks][2] = {};
+      typename Arithmetic::RightOfRows right[steps];
+      Sum of_tile[row_blocks][2] = {};
       KOKKOSATTENTION_UNROLL
       for (int s = 0; s < steps; ++s) {
-        auto const right =
+        right[s] =
             Arithmetic::right_of_rows(other + Arithmetic::steps * s * stride, stride, first_column + 8 * n, lane);
-        multiply_add_blocks<Arithmetic>(small, 0, left[s], right, SmallProducts());
-        multiply_add_blocks<Arithmetic>(large, 0, left[s], right, LargeProducts());
+        multiply_add_blocks<Arithmetic>(of_tile, 0, left[s], right[s], SmallProducts());
       }
+      KOKKOSATTENTION_UNROLL
+      for (int s = 0; s < steps; ++s) multiply_add_blocks<Arithmetic>(of_tile, 0, left[s], right[s], LargeProducts());
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b) {
         KOKKOSATTENTION_UNROLL
@@ -166,7 +169,7 @@ KOKKOS_FORCEINLINE_FUNCTION void add_product(typename Arithmetic::Sum const (&fa
           KOKKOSATTENTION_UNROLL
           for (int i = 0; i < 4; ++i) {
             float& sum = sums[b][n + c].value[i];
-            sum        = Kokkos::fma(large[b][c].value[i] + small[b][c].value[i], power[b][i / 2], sum);
+            sum        = Kokkos::fma(of_tile[b][c].value[i], power[b][i / 2], sum);
           }
         }
       }
