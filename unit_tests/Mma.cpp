@@ -1,11 +1,12 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "Backward.hpp"
+#include "Extremes.hpp"
 
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 /// \file
@@ -145,6 +146,20 @@ TEMPLATE_TEST_CASE("rows that cannot be copied 16 bytes at a time", "[mma]", MMA
   auto const out      = poisoned<TestType, Kokkos::LayoutRight>(1, 2, 90, 24);
   KA::forward(q, k, v, out);
   require_same_bits(to_host(out), expected.out);
+}
+
+TEST_CASE("rows of very different magnitudes", "[mma]") {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  int const n = GENERATE(range(0, extremes));
+  CAPTURE(n);
+  auto const p = extreme_problem(static_cast<Extreme>(n));
+  check_extreme_forward(p.problem, [](Problem<float> const& problem) { return run_forward(problem); });
+  require_extreme_gradients(run_backward(p.problem, p.d_out), p);
+}
+
+TEST_CASE("infinities reach what depends on them", "[mma]") {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  check_infinities([](Problem<float> const& p) { return run_forward(p); });
 }
 
 /// Output and gradients with a bounded number of teams.

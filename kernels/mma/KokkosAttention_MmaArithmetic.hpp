@@ -31,19 +31,26 @@
 ///     RightOfColumns, RightOfRows      right factors for two blocks of columns
 ///     multiply_add(sum, l, r, c, products)
 ///                                      with the right factor of block c of the two; of pieces, these products
-///     stride(columns)                  from one row in scratch to the next, in numbers
-///     Number, Stored, pieces           own rows in scratch are Numbers, rows of the other side Stored, in that many
-///                                      pieces of which the sum is the number
-///     own_stride(columns)              from one own row to the next
+///     Number                           that rows in scratch consist of
+///     own_stride(columns), stride(columns)
+///                                      from one row in scratch to the next, of own rows and of the other side's
 ///     left(rows, stride, block, lane)  16 own rows in scratch as the left factor of a block of steps
 ///     left(sums)                       neighbouring blocks of sums, as many as it has steps, as the left factor
-///     right_of_columns(rows, stride, plane, block, lane, products)
-///                                      16 rows of scratch as columns; a plane is as far as from one piece to the next
-///     right_of_rows(rows, stride, plane, column, lane)
+///     right_of_columns(rows, stride, block, lane)
+///                                      16 rows of scratch as columns
+///     right_of_rows(rows, stride, column, lane)
 ///                                      rows of scratch as the steps of left(sums), and 16 columns from a column on
 ///     column(n, e, lane)               the column of element e of block n of sums that right_of_rows gives
 ///     Exponential                      of weights
 ///     packs_own_rows                   own rows lie as lanes take them, number (row, column) of 16 at packed_place
+///     splits                           rows are split into pieces, in their place, when they have arrived
+///
+/// and, if it splits,
+///
+///     put(row, stride, column, scaled) four numbers' pieces, where a row in scratch had its numbers from a column on
+///     put_power(row, stride, power)    what they were divided by
+///     power(row, stride)               what products with a row in scratch are to be multiplied by,
+///     product_unit                     besides this
 
 namespace KokkosAttention::Impl {
 
@@ -58,11 +65,10 @@ struct MmaArithmetic;
 template <>
 struct MmaArithmetic<double> {
   using Number      = double;
-  using Stored      = double;
   using Exponential = WarpExponential;
 
-  static constexpr int steps = 8, pieces = 1;
-  static constexpr bool packs_own_rows = true;
+  static constexpr int steps           = 8;
+  static constexpr bool packs_own_rows = true, splits = false;
 
   struct Left {
     double value[4];  // [2 * i + h]: row quad + 8 h, the lane's step i
@@ -92,8 +98,8 @@ struct MmaArithmetic<double> {
     Pair const x = pair(from), y = pair(from + 64);
     return {{x.value[0], x.value[1], y.value[0], y.value[1]}};
   }
-  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(double const* rows, int stride, int, int block,
-                                                                     MmaLane lane, auto) {
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(double const* rows, int stride, int block,
+                                                                     MmaLane lane) {
     double const* const from = rows + lane.quad * stride + block / 2 * 16 + 4 * lane.member + block % 2 * 2;
     Pair const x = pair(from), y = pair(from + 8 * stride);
     return {{{x.value[0], x.value[1]}, {y.value[0], y.value[1]}}};
@@ -103,7 +109,7 @@ struct MmaArithmetic<double> {
   KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const* sums) {
     return {{sums->value[0], sums->value[2], sums->value[1], sums->value[3]}};
   }
-  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(double const* rows, int stride, int, int column,
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(double const* rows, int stride, int column,
                                                                MmaLane lane) {
     double const* const from = rows + 2 * lane.member * stride + column + 2 * lane.quad;
     Pair const x = pair(from), y = pair(from + stride);
@@ -133,11 +139,10 @@ struct MmaArithmetic<double> {
 template <Scalar ScalarType>
 requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   using Number      = ScalarType;
-  using Stored      = ScalarType;
-  using Exponential = ApproximateExponential;
+  using Exponential = ScalingExponential;
 
-  static constexpr int steps = 16, pieces = 1;
-  static constexpr bool packs_own_rows = false;
+  static constexpr int steps           = 16;
+  static constexpr bool packs_own_rows = false, splits = false;
 
   struct Left {
     unsigned value[4];  // [2 * i + h]: row quad + 8 h, steps 2 * member + {0, 1} + 8 i
@@ -159,8 +164,8 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
     load_matrices(result.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
     return result;
   }
-  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Number const* rows, int stride, int, int block,
-                                                                     MmaLane lane, auto) {
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Number const* rows, int stride, int block,
+                                                                     MmaLane lane) {
     RightOfColumns result;
     load_matrices(result.value, matrix_row<1, 0>(rows + 16 * block, stride, lane));
     return result;
@@ -169,7 +174,7 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const* sums) {
     return {{pack(sums[0], 0), pack(sums[0], 1), pack(sums[1], 0), pack(sums[1], 1)}};
   }
-  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(Number const* rows, int stride, int, int column,
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(Number const* rows, int stride, int column,
                                                                MmaLane lane) {
     RightOfRows result;
     load_matrices_transposed(result.value, matrix_row<0, 1>(rows + column, stride, lane));
@@ -194,89 +199,106 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   }
 };
 
-/// float32 by products of bfloat16: a number is the sum of three pieces, exactly, unless the last one underflows; six
-/// of the nine products of two numbers' pieces are added up, the others are below 2^-24 of the whole (Henry, Tang and
-/// Heinecke, Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations, ARITH 2019).
-/// Numbers that bfloat16 rounds to infinity, from 3.39e38 on, give NaN.
+/// The power of two by which a row of numbers is divided before they are split: the largest one, if it is no smaller
+/// than 2^-112, is then at least 1 and below 2. So it is chosen such that it and its inverse are no subnormal numbers.
+class RowPower {
+  static constexpr unsigned exponent = 1u << 23, bias = 127;
+
+  unsigned m_bits;  // of the power
+
+ public:
+  /// \param largest magnitude of the row's finite numbers
+  KOKKOS_FORCEINLINE_FUNCTION explicit RowPower(float largest)
+      : m_bits(Kokkos::max(Kokkos::bit_cast<unsigned>(largest) & 255 * exponent, (bias - 112) * exponent)) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION float value() const { return Kokkos::bit_cast<float>(m_bits); }
+  /// Takes numbers to magnitudes below 2^15, which has room in half_t, from 2^14 on if they are the row's largest.
+  KOKKOS_FORCEINLINE_FUNCTION float scale() const {
+    return Kokkos::bit_cast<float>((2 * bias + 14) * exponent - m_bits);
+  }
+};
+
+/// float32 by products of half_t: a number of a row that is scaled by a power of two is the sum of two pieces, within
+/// 2^-23 of the number, or within 2^-39 of the row's largest one, where that is more; three of the four products of two
+/// numbers' pieces are added up, the other is below 2^-22 of the whole (Markidis et al., NVIDIA tensor core
+/// programmability, performance and precision, IPDPSW 2018; Ootomo and Yokota, Recovering single precision accuracy
+/// from tensor cores while surpassing the FP32 theoretical peak performance, IJHPCA 2022). Infinities give NaN.
+///
+/// In scratch the pieces of a row take the place of its numbers: the first ones, the second ones, and what the row was
+/// divided by. Steps, rows of 16 bits and so on are those of half_t.
 template <Scalar ScalarType>
 requires std::is_same_v<ScalarType, float>  // as nvcc 13.0 does not end on full specialisations with unrolled loops
 struct MmaArithmetic<ScalarType> {
   using Number      = float;
-  using Stored      = bhalf_t;
-  using Exponential = AccurateExponential;
-  using OfPieces    = MmaArithmetic<Stored>;
+  using Exponential = ApproximateExponential;
+  using Piece       = half_t;
+  using OfPieces    = MmaArithmetic<Piece>;
   using Sum         = typename OfPieces::Sum;
 
-  static constexpr int steps = 16, pieces = 3;
-  static constexpr bool packs_own_rows = false;
+  static constexpr int steps           = 16;
+  static constexpr bool packs_own_rows = false, splits = true;
 
   struct Left {
-    typename OfPieces::Left piece[pieces];
+    typename OfPieces::Left piece[2];
   };
   struct RightOfColumns {
-    typename OfPieces::RightOfColumns piece[pieces];
+    typename OfPieces::RightOfColumns piece[2];
   };
   using RightOfRows = RightOfColumns;
 
-  KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return OfPieces::stride(columns); }
-  /// Lanes that load pairs at once hit all banks.
-  KOKKOS_INLINE_FUNCTION static constexpr int own_stride(int columns) { return round_up(columns, 32) + 8; }
+  /// The eight rows of a matrix of pieces that is loaded hit all banks.
+  KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return round_up(columns, 32) + 4; }
+  KOKKOS_INLINE_FUNCTION static constexpr int own_stride(int columns) { return stride(columns); }
 
-  /// The pieces of two numbers.
-  struct Pieces {
-    unsigned value[pieces];
-  };
-  KOKKOS_FORCEINLINE_FUNCTION static Pieces split(float low, float high) {
-    Pieces result;
+  /// Of both sides' scales.
+  static constexpr float product_unit = 0x1p-28f;
+
+  KOKKOS_FORCEINLINE_FUNCTION static float power(float const* row, int stride) { return row[stride - 4]; }
+  KOKKOS_FORCEINLINE_FUNCTION static void put_power(float* row, int stride, RowPower const& power) {
+    row[stride - 4] = power.value();
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static void put(float* row, int stride, int column, float const (&scaled)[4]) {
+    Pieces const low = split(scaled[0], scaled[1]), high = split(scaled[2], scaled[3]);
     KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < pieces; ++p) {
-      unsigned const both = pack_two<Stored>(low, high);
-      low -= Kokkos::bit_cast<float>(both << 16);
-      high -= Kokkos::bit_cast<float>(both & 0xffff0000u);
-      result.value[p] = both;
-    }
-    return result;
+    for (int p = 0; p < 2; ++p)
+      *reinterpret_cast<TwoPairs*>(pieces(row, stride, p) + column) = {{low.value[p], high.value[p]}};
   }
 
   KOKKOS_FORCEINLINE_FUNCTION static Left left(float const* rows, int stride, int block, MmaLane lane) {
-    float const* const from = rows + lane.quad * stride + 16 * block + 2 * lane.member;
     Left result;
     KOKKOSATTENTION_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      KOKKOSATTENTION_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        Pair const x = *reinterpret_cast<Pair const*>(from + 8 * h * stride + 8 * i);
-        set(result, 2 * i + h, split(x.value[0], x.value[1]));
-      }
-    }
+    for (int p = 0; p < 2; ++p) result.piece[p] = OfPieces::left(pieces(rows, stride, p), 2 * stride, block, lane);
     return result;
   }
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(float const* rows, int stride, int block,
+                                                                     MmaLane lane) {
+    RightOfColumns result;
+    KOKKOSATTENTION_UNROLL
+    for (int p = 0; p < 2; ++p)
+      result.piece[p] = OfPieces::right_of_columns(pieces(rows, stride, p), 2 * stride, block, lane);
+    return result;
+  }
+
+  /// \param sums scaled
   KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const* sums) {
     Left result;
     KOKKOSATTENTION_UNROLL
     for (int i = 0; i < 2; ++i) {
       KOKKOSATTENTION_UNROLL
-      for (int h = 0; h < 2; ++h) set(result, 2 * i + h, split(sums[i].value[2 * h], sums[i].value[2 * h + 1]));
+      for (int h = 0; h < 2; ++h) {
+        Pieces const both = split(sums[i].value[2 * h], sums[i].value[2 * h + 1]);
+        KOKKOSATTENTION_UNROLL
+        for (int p = 0; p < 2; ++p) result.piece[p].value[2 * i + h] = both.value[p];
+      }
     }
     return result;
   }
-
-  template <class Products>
-  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Stored const* rows, int stride, int plane,
-                                                                     int block, MmaLane lane, Products products) {
-    RightOfColumns result;
-    constexpr int count = std::is_same_v<Products, LargeProducts> ? 1 : pieces;
-    KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < count; ++p)
-      result.piece[p] = OfPieces::right_of_columns(rows + p * plane, stride, 0, block, lane, products);
-    return result;
-  }
-  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(Stored const* rows, int stride, int plane, int column,
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(float const* rows, int stride, int column,
                                                                MmaLane lane) {
     RightOfRows result;
     KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < pieces; ++p)
-      result.piece[p] = OfPieces::right_of_rows(rows + p * plane, stride, 0, column, lane);
+    for (int p = 0; p < 2; ++p)
+      result.piece[p] = OfPieces::right_of_rows(pieces(rows, stride, p), 2 * stride, column, lane);
     return result;
   }
   KOKKOS_FORCEINLINE_FUNCTION static int column(int n, int e, MmaLane lane) { return OfPieces::column(n, e, lane); }
@@ -290,21 +312,32 @@ struct MmaArithmetic<ScalarType> {
     if constexpr (std::is_same_v<Products, LargeProducts>) {
       add(0, 0);
     } else {
-      add(0, 2);
-      add(2, 0);
-      add(1, 1);
       add(0, 1);
       add(1, 0);
     }
   }
 
  private:
-  struct alignas(8) Pair {
-    float value[2];
+  struct alignas(8) TwoPairs {
+    unsigned value[2];
   };
-  KOKKOS_FORCEINLINE_FUNCTION static void set(Left& left, int n, Pieces const& pieces_of_two) {
-    KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < pieces; ++p) left.piece[p].value[n] = pieces_of_two.value[p];
+  /// Of two numbers.
+  struct Pieces {
+    unsigned value[2];
+  };
+  KOKKOS_FORCEINLINE_FUNCTION static Pieces split(float low, float high) {
+    unsigned const first = pack_two<Piece>(low, high);
+    float first_low, first_high;
+    unpack_two<Piece>(first, first_low, first_high);
+    return {{first, pack_two<Piece>(low - first_low, high - first_high)}};
+  }
+
+  /// The first or second pieces of rows.
+  KOKKOS_FORCEINLINE_FUNCTION static Piece const* pieces(float const* rows, int stride, int p) {
+    return reinterpret_cast<Piece const*>(rows) + p * (stride - 4);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static Piece* pieces(float* rows, int stride, int p) {
+    return reinterpret_cast<Piece*>(rows) + p * (stride - 4);
   }
 };
 

@@ -40,7 +40,6 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
-  using Stored     = typename Arithmetic::Stored;
   using Sum        = typename Arithmetic::Sum;
   using Rows       = typename Base::Rows;
 
@@ -53,10 +52,8 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   static constexpr int own_rows      = 16 * row_blocks * shape.warps;
   static constexpr int own_stride    = Arithmetic::own_stride(shape.head_columns);
   static constexpr int stride        = Arithmetic::stride(shape.head_columns);
-  static constexpr int plane         = shape.columns * stride;
-  static constexpr bool splits       = Arithmetic::pieces > 1;
+  static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaBackwardLayout<ScalarType> layout{shape};
-  static_assert(!splits || shape.stages == 1);
 
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
   using Statistics = typename TileRows::Statistics;
@@ -71,6 +68,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   int m_stage     = 0;      // that is in use
   bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
+  bool m_begins   = false;  // the own rows are still to be split
   Tile m_next     = {};
 
   Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
@@ -113,6 +111,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
       }
     }
     m_ahead = m_has_next = false;
+    m_begins             = splits;
   }
 
   /// The tile that comes after the one that is multiplied next.
@@ -137,23 +136,17 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const& tile) {
-    if constexpr (shape.stages == 1 && !splits)
+    if constexpr (shape.stages == 1)
       m_member.team_barrier();  // the last tile is in its place until all have done with it
     else
       m_stage = shape.stages - 1 - m_stage;
     if (!m_ahead) copy_other(tile);
     wait_for_copies();
+    if constexpr (splits) split_arrived(tile);
     m_member.team_barrier();
     if constexpr (own == Side::keys) load_statistics();  // their place may be the next tile's soon
-    if constexpr (splits) {
-      split_rows<Arithmetic, shape.columns, shape.head_columns, stride, shape.warps>(
-          m_member, in_scratch<ScalarType>(layout.first_arrivals), other_first());
-      split_rows<Arithmetic, shape.columns, shape.head_columns, stride, shape.warps>(
-          m_member, in_scratch<ScalarType>(layout.second_arrivals), other_second());
-      m_member.team_barrier();
-    }
     m_ahead = false;
-    if constexpr (shape.stages == 2 || splits) {
+    if constexpr (shape.stages == 2) {
       if (m_has_next) {
         m_stage = shape.stages - 1 - m_stage;
         copy_other(m_next);
@@ -163,15 +156,16 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     }
     m_has_next = false;
 
-    multiply_own(m_scratch, other_first(), m_scores);
+    multiply_own(m_scratch, other_first(), m_arguments.scale, m_scores);
     // dV needs no gradients of the weights.
     if constexpr (first_blocks > 0)
-      multiply_own(own_second(), other_second(), m_gradients);
+      multiply_own(own_second(), other_second(), T(1), m_gradients);
     else
       clear(m_gradients);
     int const columns = place(tile).columns;
-    for_each_element<row_blocks, column_blocks>(
-        [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
+    if constexpr (!splits)
+      for_each_element<row_blocks, column_blocks>(
+          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
     if constexpr (own == Side::queries) {
       // Keys beyond the end have no weight. Queries beyond the end have one, but a dO of 0.
       if (count(other, tile) < shape.columns)
@@ -188,11 +182,9 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
     if constexpr (second_blocks > 0)
-      add_product<Arithmetic, stride, plane>(m_scores, other_second() + m_part * shape.second_columns, m_lane,
-                                             m_second_sum);
+      add_product<Arithmetic, stride>(m_scores, other_second(), m_part * shape.second_columns, m_lane, m_second_sum);
     if constexpr (first_blocks > 0)
-      add_product<Arithmetic, stride, plane>(m_gradients, other_first() + m_part * shape.first_columns, m_lane,
-                                             m_first_sum);
+      add_product<Arithmetic, stride>(m_gradients, other_first(), m_part * shape.first_columns, m_lane, m_first_sum);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
@@ -216,11 +208,11 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
   }
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return in_scratch<ScalarType>(layout.own_second); }
-  KOKKOS_FORCEINLINE_FUNCTION Stored* other_first() const {
-    return in_scratch<Stored>(layout.stages + m_stage * layout.stage_bytes);
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
+    return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes);
   }
-  KOKKOS_FORCEINLINE_FUNCTION Stored* other_second() const {
-    return in_scratch<Stored>(layout.stages + m_stage * layout.stage_bytes + layout.other_second);
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const {
+    return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes + layout.other_second);
   }
   /// LSE, then delta, of the tile's queries.
   KOKKOS_FORCEINLINE_FUNCTION T* other_statistics() const {
@@ -233,17 +225,10 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) const {
     Rows const q_or_k = first(other, tile), do_or_v = second(other, tile);
-    if constexpr (splits) {
-      copy_rows_ahead<shape.columns, shape.head_columns, shape.head_columns, shape.warps>(
-          m_member, q_or_k, in_scratch<ScalarType>(layout.first_arrivals), in_packs || copies_in_packs(q_or_k));
-      copy_rows_ahead<shape.columns, shape.head_columns, shape.head_columns, shape.warps>(
-          m_member, do_or_v, in_scratch<ScalarType>(layout.second_arrivals), in_packs || copies_in_packs(do_or_v));
-    } else {
-      copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
-                                                                              in_packs || copies_in_packs(q_or_k));
-      copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
-                                                                              in_packs || copies_in_packs(do_or_v));
-    }
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
+                                                                            in_packs || copies_in_packs(q_or_k));
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
+                                                                            in_packs || copies_in_packs(do_or_v));
     if constexpr (own == Side::keys) {
       static_assert(shape.columns <= 32);
       int const n        = m_lane.number();
@@ -256,6 +241,22 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
                               inside);
       }
     }
+  }
+
+  template <int padded_rows>
+  KOKKOS_FORCEINLINE_FUNCTION void split(Rows const& rows, ScalarType* arrived) const {
+    split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
+                                                                         in_packs || copies_in_packs(rows));
+  }
+  /// Splits the tile's rows, and the own ones when they have just arrived.
+  KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile) {
+    if (m_begins) {
+      split<own_rows>(first(own, tile), m_scratch);
+      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
+    }
+    m_begins = false;
+    split<shape.columns>(first(other, tile), other_first());
+    split<shape.columns>(second(other, tile), other_second());
   }
 
   template <int n>
@@ -279,10 +280,10 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     }
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_array, Stored const* other_rows,
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_array, ScalarType const* other_rows, T factor,
                                                 Sum (&result)[row_blocks][column_blocks]) const {
-    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride, plane>(
-        own_array + (m_row - m_lane.quad) * own_stride, other_rows, m_lane, result);
+    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride>(own_array + (m_row - m_lane.quad) * own_stride,
+                                                                      other_rows, m_lane, factor, result);
   }
 
   template <int blocks>

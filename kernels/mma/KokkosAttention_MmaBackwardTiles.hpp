@@ -70,11 +70,10 @@ template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
-/// other side, each with the pieces of first and of second rows, and queries with their LSE and delta; first and second
-/// rows as they arrive, if they are to be split.
+/// other side, each with first and second rows, and queries with their LSE and delta.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
-  int own_second, stages, stage_bytes, first_arrivals, second_arrivals, end;
+  int own_second, stages, stage_bytes, end;
   int other_second, statistics;  // in a stage
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
@@ -82,15 +81,10 @@ struct MmaBackwardLayout {
     own_second       = mma_own_numbers<Arithmetic>(16 * shape.row_blocks * shape.warps, shape.head_columns) *
                  int(sizeof(typename Arithmetic::Number));
     stages       = shape.own_arrays() * own_second;
-    other_second = shape.columns * Arithmetic::stride(shape.head_columns) * Arithmetic::pieces *
-                   int(sizeof(typename Arithmetic::Stored));
-    statistics  = 2 * other_second;
-    stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
-    int const arrived =
-        Arithmetic::pieces > 1 ? shape.columns * shape.head_columns * int(sizeof(typename Arithmetic::Number)) : 0;
-    first_arrivals  = stages + shape.stages * stage_bytes;
-    second_arrivals = first_arrivals + arrived;
-    end             = second_arrivals + arrived;
+    other_second = shape.columns * Arithmetic::stride(shape.head_columns) * int(sizeof(typename Arithmetic::Number));
+    statistics   = 2 * other_second;
+    stage_bytes  = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
+    end          = stages + shape.stages * stage_bytes;
   }
 };
 

@@ -119,25 +119,70 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
         member, source, scratch, in_packs || copies_in_packs(source));
 }
 
-/// Splits the numbers of rows that have arrived; pieces lie a plane of rows * stride apart.
-template <class Arithmetic, int rows, int columns, int stride, int warps, class Member>
-KOKKOS_FORCEINLINE_FUNCTION void split_rows(Member const& member, typename Arithmetic::Number const* arrived,
-                                            typename Arithmetic::Stored* to) {
+/// The larger magnitude, if the number is finite.
+KOKKOS_FORCEINLINE_FUNCTION float larger_finite(float largest, float x) {
+  float const magnitude = Kokkos::fabs(x);
+  return magnitude <= Kokkos::Experimental::finite_max_v<float> ? Kokkos::fmax(largest, magnitude) : largest;
+}
+
+/// Splits numbers of rows that copy_rows_ahead has brought, in their place. In packs, a warp splits those that it has
+/// copied itself: it needs to have waited for no other.
+/// \param in_packs what copy_rows_ahead was told
+template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member>
+KOKKOS_FORCEINLINE_FUNCTION void split_rows(Member const& member, typename Arithmetic::Number* scratch, bool in_packs) {
+  constexpr int stride = Arithmetic::stride(padded_columns), pack = 4,
+                lanes = padded_columns < 128 ? padded_columns / pack : 32;
+  constexpr int packs = padded_columns / (pack * lanes), row_step = 32 / lanes * warps;
+  constexpr int rows =
+      padded_rows / row_step + (padded_rows % row_step != 0);  // that a warp has of those it splits at once
+  constexpr int at_once = rows * packs % 4 == 0 ? 4 / packs : rows * packs % 2 == 0 ? 2 / packs : 1;
+  static_assert(pack * lanes * packs == padded_columns && 32 % lanes == 0);
   struct alignas(16) Four {
-    typename Arithmetic::Number value[4];
+    float value[pack];
   };
-  struct alignas(8) TwoPairs {
-    unsigned value[2];
-  };
+  if (!in_packs) member.team_barrier();
+  warp_barrier();
+  int const lane  = MmaLane::here().number();
+  int const first = member.team_rank() * (32 / lanes) + lane / lanes, column = lane % lanes * pack;
   KOKKOSATTENTION_ROLLED
-  for (int n = 32 * member.team_rank() + MmaLane::here().number(); n < rows * columns / 4; n += 32 * warps) {
-    int const i = n / (columns / 4), d = n % (columns / 4) * 4;
-    Four const x      = *reinterpret_cast<Four const*>(arrived + i * columns + d);
-    auto const first  = Arithmetic::split(x.value[0], x.value[1]);
-    auto const second = Arithmetic::split(x.value[2], x.value[3]);
+  for (int begin = first; begin < first + rows * row_step; begin += at_once * row_step) {
+    Four numbers[at_once][packs];
+    float largest[at_once];
     KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < Arithmetic::pieces; ++p)
-      *reinterpret_cast<TwoPairs*>(to + p * rows * stride + i * stride + d) = {{first.value[p], second.value[p]}};
+    for (int r = 0; r < at_once; ++r) {
+      int const row = begin + r * row_step;
+      largest[r]    = 0;
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < packs; ++n) {
+        // Rows beyond the last one are not stored.
+        if (padded_rows % row_step == 0 || row < padded_rows)
+          numbers[r][n] = *reinterpret_cast<Four const*>(scratch + row * stride + column + pack * lanes * n);
+        else
+          numbers[r][n] = {};
+        KOKKOSATTENTION_UNROLL
+        for (int i = 0; i < pack; ++i) largest[r] = larger_finite(largest[r], numbers[r][n].value[i]);
+      }
+    }
+    KOKKOSATTENTION_UNROLL
+    for (int difference = 1; difference < lanes; difference *= 2) {
+      KOKKOSATTENTION_UNROLL
+      for (int r = 0; r < at_once; ++r) largest[r] = Kokkos::fmax(largest[r], exchange_lanes(largest[r], difference));
+    }
+    warp_barrier();  // until all have loaded
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < at_once; ++r) {
+      int const row = begin + r * row_step;
+      if (padded_rows % row_step != 0 && row >= padded_rows) continue;
+      RowPower const power(largest[r]);
+      float const scale = power.scale();
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < packs; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int i = 0; i < pack; ++i) numbers[r][n].value[i] *= scale;
+        Arithmetic::put(scratch + row * stride, stride, column + pack * lanes * n, numbers[r][n].value);
+      }
+      if (column == 0) Arithmetic::put_power(scratch + row * stride, stride, power);
+    }
   }
 }
 

@@ -27,7 +27,6 @@ class MmaEngine {
 
   using Arithmetic = MmaArithmetic<ScalarType>;
   using T          = accumulation_t<ScalarType>;
-  using Stored     = typename Arithmetic::Stored;
   using Sum        = typename Arithmetic::Sum;
 
   static constexpr int row_blocks    = shape.row_blocks;
@@ -37,11 +36,10 @@ class MmaEngine {
   static constexpr int query_stride  = Arithmetic::own_stride(shape.head_columns);
   static constexpr int head_stride   = Arithmetic::stride(shape.head_columns);
   static constexpr int value_stride  = Arithmetic::stride(shape.value_columns);
-  static constexpr bool splits       = Arithmetic::pieces > 1;
+  static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaLayout<Arithmetic> layout{shape};
-  static_assert(!splits || shape.stages == 1);
   /// With one place for keys and one for values, one arrives while the other is used.
-  static constexpr bool copies_values_late = shape.stages == 1 && !splits;
+  static constexpr bool copies_values_late = shape.stages == 1;
 
   using Rows = MmaRows<Arithmetic, T, row_blocks, key_blocks>;
   using Pack = typename Rows::Pack;
@@ -55,7 +53,8 @@ class MmaEngine {
   ScalarType* m_scratch;
   Sequence m_sequence = {};
   MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence
-  bool m_packed_keys = in_packs, m_packed_values = in_packs;
+  bool m_packed_queries = in_packs, m_packed_keys = in_packs, m_packed_values = in_packs;
+  bool m_begins   = false;  // the queries are still to be split
   int m_stage     = 0;      // that is in use
   bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
@@ -93,11 +92,13 @@ class MmaEngine {
     m_packed_values   = in_packs || copies_in_packs(m_values);
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
-    copy_own_rows_ahead<Arithmetic, in_packs, queries, shape.head_columns, shape.warps>(
-        m_member,
-        MatrixRows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
-                   count(tile.query_begin, tile.query_end), m_arguments.head_dim),
-        m_scratch);
+    MatrixRows const rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
+                          count(tile.query_begin, tile.query_end), m_arguments.head_dim);
+    copy_own_rows_ahead<Arithmetic, in_packs, queries, shape.head_columns, shape.warps>(m_member, rows, m_scratch);
+    if constexpr (splits) {
+      m_begins         = true;
+      m_packed_queries = in_packs || copies_in_packs(rows);
+    }
     m_state = SoftmaxState<Pack>();
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
@@ -114,15 +115,15 @@ class MmaEngine {
       if constexpr (!copies_values_late) copy_values(tile);
     }
     wait_for_copies();
+    if constexpr (splits) {
+      if (m_begins)
+        split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
+      m_begins = false;
+      split_rows<Arithmetic, shape.keys, shape.head_columns, shape.warps>(m_member, key_stage(), m_packed_keys);
+      if constexpr (!copies_values_late) split_values();
+    }
     m_member.team_barrier();
     if constexpr (copies_values_late) copy_values(tile);
-    if constexpr (splits) {
-      split_rows<Arithmetic, shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, key_arrivals(),
-                                                                                       key_stage());
-      split_rows<Arithmetic, shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, value_arrivals(),
-                                                                                         value_stage());
-      m_member.team_barrier();
-    }
     m_ahead = m_has_next = false;
   }
 
@@ -143,6 +144,7 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void load_values(Tile const&) {
     if constexpr (copies_values_late) {
       wait_for_copies();
+      if constexpr (splits) split_values();
       m_member.team_barrier();
       if (m_has_next) copy_keys(m_next);
       m_ahead = m_has_next;
@@ -164,11 +166,11 @@ class MmaEngine {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile) {
-    multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride, shape.keys * head_stride>(
-        m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_scores);
+    multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride>(
+        m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_arguments.scale, m_scores);
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
       m_factor = m_arguments.scale;
-    else
+    else if constexpr (!splits)
       for_each_element<row_blocks, key_blocks>(
           [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
     int const columns = place(tile).columns;
@@ -185,7 +187,7 @@ class MmaEngine {
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate_output(Tile const&) {
     rescale_output();
-    add_product<Arithmetic, value_stride, shape.keys * value_stride>(m_scores, value_stage(), m_lane, m_output);
+    add_product<Arithmetic, value_stride>(m_scores, value_stage(), 0, m_lane, m_output);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
@@ -224,19 +226,14 @@ class MmaEngine {
     return {m_state.maximum.value[r], m_state.sum.value[r], T(0)};
   }
 
-  template <class Element>
-  KOKKOS_FORCEINLINE_FUNCTION Element* in_scratch(int bytes) const {
-    return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* in_scratch(int bytes) const {
+    return reinterpret_cast<ScalarType*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
   }
-  KOKKOS_FORCEINLINE_FUNCTION Stored* key_stage() const {
-    return in_scratch<Stored>(layout.keys) + m_stage * shape.keys * head_stride;
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* key_stage() const {
+    return in_scratch(layout.keys) + m_stage * shape.keys * head_stride;
   }
-  KOKKOS_FORCEINLINE_FUNCTION Stored* value_stage() const {
-    return in_scratch<Stored>(layout.values) + m_stage * shape.keys * value_stride;
-  }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* key_arrivals() const { return in_scratch<ScalarType>(layout.key_arrivals); }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* value_arrivals() const {
-    return in_scratch<ScalarType>(layout.value_arrivals);
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* value_stage() const {
+    return in_scratch(layout.values) + m_stage * shape.keys * value_stride;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
@@ -252,22 +249,15 @@ class MmaEngine {
     return rows;
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_keys(Tile const& tile) const {
-    auto const rows = from(m_keys, tile);
-    if constexpr (splits)
-      copy_rows_ahead<shape.keys, shape.head_columns, shape.head_columns, shape.warps>(m_member, rows, key_arrivals(),
-                                                                                       in_packs || m_packed_keys);
-    else
-      copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, rows, key_stage(),
-                                                                                in_packs || m_packed_keys);
+    copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, from(m_keys, tile), key_stage(),
+                                                                              in_packs || m_packed_keys);
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_values(Tile const& tile) const {
-    auto const rows = from(m_values, tile);
-    if constexpr (splits)
-      copy_rows_ahead<shape.keys, shape.value_columns, shape.value_columns, shape.warps>(
-          m_member, rows, value_arrivals(), in_packs || m_packed_values);
-    else
-      copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, rows, value_stage(),
-                                                                                  in_packs || m_packed_values);
+    copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(
+        m_member, from(m_values, tile), value_stage(), in_packs || m_packed_values);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void split_values() const {
+    split_rows<Arithmetic, shape.keys, shape.value_columns, shape.warps>(m_member, value_stage(), m_packed_values);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void rescale_output() {

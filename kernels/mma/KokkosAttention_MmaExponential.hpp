@@ -74,16 +74,23 @@ class WarpExponential {
   }
 };
 
-/// exp(x) in float32 by the GPU's 2^x, for weights that are then rounded to 16 bits. A relative error of 2^-22, and
-/// 2^-24 more for every unit of x. With of_product, one multiplication and addition replaces the scaling of scores, the
-/// subtraction of the shift, and the change of base.
+/// exp(x) in float32 by the GPU's 2^x. A relative error of 2^-22, and 2^-24 more for every unit of x: the smaller a
+/// weight, the less it is worth.
 class ApproximateExponential {
+ protected:
   static constexpr float log2e = 1.44269504f;
 
  public:
   KOKKOS_FORCEINLINE_FUNCTION explicit ApproximateExponential(MmaLane) {}
 
   KOKKOS_FORCEINLINE_FUNCTION float operator()(float x) const { return exp2_approximation(x * log2e); }
+};
+
+/// The same for weights that are then rounded to 16 bits: with of_product, one multiplication and addition replaces the
+/// scaling of scores, the subtraction of the shift, and the change of base.
+class ScalingExponential : public ApproximateExponential {
+ public:
+  using ApproximateExponential::ApproximateExponential;
 
   /// A factor above 0 or a shift, for of_product.
   KOKKOS_FORCEINLINE_FUNCTION static float in_base_2(float x) { return x * log2e; }
@@ -91,13 +98,6 @@ class ApproximateExponential {
   KOKKOS_FORCEINLINE_FUNCTION static float of_product(float x, float factor_in_base_2, float shift_in_base_2) {
     return exp2_approximation(Kokkos::fma(x, factor_in_base_2, -shift_in_base_2));
   }
-};
-
-/// exp(x) in float32.
-class AccurateExponential {
- public:
-  KOKKOS_FORCEINLINE_FUNCTION explicit AccurateExponential(MmaLane) {}
-  KOKKOS_FORCEINLINE_FUNCTION float operator()(float x) const { return Kokkos::exp(x); }
 };
 
 /// Whether scores need not be scaled before their exponentials are computed.

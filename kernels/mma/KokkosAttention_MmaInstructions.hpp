@@ -182,6 +182,18 @@ KOKKOS_FORCEINLINE_FUNCTION unsigned pack_two([[maybe_unused]] float low, [[mayb
   return result;
 }
 
+/// The two numbers of 16 bits as float.
+template <class Number>
+KOKKOS_FORCEINLINE_FUNCTION void unpack_two([[maybe_unused]] unsigned both, float& low, float& high) {
+  low = high = 0;
+#if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  static_assert(std::is_same_v<Number, half_t>);
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
+      : "=f"(low), "=f"(high)
+      : "r"(both));
+#endif
+}
+
 /// 2^x within 2^-22, relatively; results below the smallest normal number are 0.
 KOKKOS_FORCEINLINE_FUNCTION float exp2_approximation(float x) {
 #if defined(__CUDA_ARCH__)

@@ -10,8 +10,8 @@
 
 /// \file
 /// The two products of a warp: of its own rows with the other side's rows, and of what comes of that with the other
-/// side's rows again. Types that numbers are split for (MmaArithmetic::pieces) add small products apart from large
-/// ones: the hardware does not round sums, it cuts them off.
+/// side's rows again. Types that numbers are split for (MmaArithmetic::splits) scale rows by powers of two, and add
+/// small products apart from large ones: the hardware does not round sums, it cuts them off.
 
 namespace KokkosAttention::Impl {
 
@@ -27,43 +27,80 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_add_blocks(typename Arithmetic::Sum (&
   }
 }
 
-/// result = own rows * other rows^T
-/// \tparam columns of the rows
-/// \tparam plane from one piece of the other rows to the next
-template <class Arithmetic, int columns, int own_stride, int stride, int plane, int row_blocks, int column_blocks>
-KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const* own,
-                                               typename Arithmetic::Stored const* other, MmaLane lane,
-                                               typename Arithmetic::Sum (&result)[row_blocks][column_blocks]) {
-  auto const add = [&](auto products) {
+/// What products with rows 8 n + 2 member + e of the other side are to be multiplied by, but for product_unit.
+template <class Arithmetic, int stride, int column_blocks>
+struct MmaRowPowers {
+  float value[column_blocks][2];
+
+  KOKKOS_FORCEINLINE_FUNCTION MmaRowPowers(typename Arithmetic::Number const* other, MmaLane lane) {
     KOKKOSATTENTION_UNROLL
-    for (int block = 0; block < columns / Arithmetic::steps; ++block) {
-      typename Arithmetic::Left left[row_blocks];
+    for (int n = 0; n < column_blocks; ++n) {
       KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b)
-        left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; n += 2) {
-        auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, plane, block, lane, products);
-        multiply_add_blocks<Arithmetic>(result, n, left, right, products);
-      }
+      for (int e = 0; e < 2; ++e)
+        value[n][e] = Arithmetic::power(other + (8 * n + 2 * lane.member + e) * stride, stride);
     }
-  };
+  }
+};
+
+/// result = own rows * other rows^T, times a factor if numbers are split
+/// \tparam columns of the rows
+template <class Arithmetic, int columns, int own_stride, int stride, class T, int row_blocks, int column_blocks>
+KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const* own,
+                                               typename Arithmetic::Number const* other, MmaLane lane,
+                                               [[maybe_unused]] T factor,
+                                               typename Arithmetic::Sum (&result)[row_blocks][column_blocks]) {
+  using Sum = typename Arithmetic::Sum;
+  [[maybe_unused]] Sum small[row_blocks][column_blocks];
   KOKKOSATTENTION_UNROLL
   for (int b = 0; b < row_blocks; ++b) {
     KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < column_blocks; ++n) result[b][n] = {};
+    for (int n = 0; n < column_blocks; ++n) {
+      result[b][n] = {};
+      if constexpr (Arithmetic::splits) small[b][n] = {};
+    }
   }
-  if constexpr (Arithmetic::pieces > 1) add(SmallProducts());
-  add(LargeProducts());
+  KOKKOSATTENTION_UNROLL
+  for (int block = 0; block < columns / Arithmetic::steps; ++block) {
+    typename Arithmetic::Left left[row_blocks];
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane);
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < column_blocks; n += 2) {
+      auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane);
+      if constexpr (Arithmetic::splits) multiply_add_blocks<Arithmetic>(small, n, left, right, SmallProducts());
+      multiply_add_blocks<Arithmetic>(result, n, left, right, LargeProducts());
+    }
+  }
+  if constexpr (Arithmetic::splits) {
+    MmaRowPowers<Arithmetic, stride, column_blocks> const powers(other, lane);
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        float const of_row = factor * Arithmetic::power(own + (16 * b + 8 * h + lane.quad) * own_stride, own_stride);
+        KOKKOSATTENTION_UNROLL
+        for (int n = 0; n < column_blocks; ++n) {
+          KOKKOSATTENTION_UNROLL
+          for (int e = 0; e < 2; ++e) {
+            float& x = result[b][n].value[2 * h + e];
+            x        = (x + small[b][n].value[2 * h + e]) * (of_row * (powers.value[n][e] * Arithmetic::product_unit));
+          }
+        }
+      }
+    }
+  }
 }
 
 /// sums += factors * other rows
-template <class Arithmetic, int stride, int plane, int row_blocks, int column_blocks, int blocks>
+/// \param first_column of the other rows
+template <class Arithmetic, int stride, int row_blocks, int column_blocks, int blocks>
 KOKKOS_FORCEINLINE_FUNCTION void add_product(typename Arithmetic::Sum const (&factors)[row_blocks][column_blocks],
-                                             typename Arithmetic::Stored const* other, MmaLane lane,
+                                             typename Arithmetic::Number const* other, int first_column, MmaLane lane,
                                              typename Arithmetic::Sum (&sums)[row_blocks][blocks]) {
+  using Sum                   = typename Arithmetic::Sum;
   constexpr int blocks_a_step = Arithmetic::steps / 8, steps = column_blocks / blocks_a_step;
-  if constexpr (Arithmetic::pieces == 1) {
+  if constexpr (!Arithmetic::splits) {
+    auto const* const columns = other + first_column;
     KOKKOSATTENTION_UNROLL
     for (int s = 0; s < steps; ++s) {
       typename Arithmetic::Left left[row_blocks];
@@ -71,35 +108,69 @@ KOKKOS_FORCEINLINE_FUNCTION void add_product(typename Arithmetic::Sum const (&fa
       for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(factors[b] + s * blocks_a_step);
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < blocks; n += 2) {
-        auto const right =
-            Arithmetic::right_of_rows(other + Arithmetic::steps * s * stride, stride, plane, 8 * n, lane);
+        auto const right = Arithmetic::right_of_rows(columns + Arithmetic::steps * s * stride, stride, 8 * n, lane);
         multiply_add_blocks<Arithmetic>(sums, n, left, right, LargeProducts());
       }
     }
   } else {
-    // Sums over the tile first, which are then added with rounding: the sums of all tiles would lose a bit in each.
+    // Factors times the powers of the other rows are scaled by a power of a row's own, so that a large row of the other
+    // side takes no room from the others unless it has a part in the sum.
     typename Arithmetic::Left left[steps][row_blocks];
+    float power[row_blocks][2];
+    MmaRowPowers<Arithmetic, stride, column_blocks> const powers(other, lane);
     KOKKOSATTENTION_UNROLL
-    for (int s = 0; s < steps; ++s) {
+    for (int b = 0; b < row_blocks; ++b) {
+      Sum scaled[column_blocks];
       KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b) left[s][b] = Arithmetic::left(factors[b] + s * blocks_a_step);
+      for (int h = 0; h < 2; ++h) {
+        float largest = 0;
+        KOKKOSATTENTION_UNROLL
+        for (int n = 0; n < column_blocks; ++n) {
+          KOKKOSATTENTION_UNROLL
+          for (int e = 0; e < 2; ++e) {
+            float const x              = factors[b][n].value[2 * h + e] * powers.value[n][e];
+            scaled[n].value[2 * h + e] = x;
+            largest                    = Kokkos::fmax(largest, Kokkos::fabs(x));
+          }
+        }
+        KOKKOSATTENTION_UNROLL
+        for (int difference = 1; difference < 4; difference *= 2)
+          largest = Kokkos::fmax(largest, exchange_lanes(largest, difference));
+        RowPower const of_row(largest);
+        float const scale = of_row.scale();
+        power[b][h]       = of_row.value() * Arithmetic::product_unit;
+        KOKKOSATTENTION_UNROLL
+        for (int n = 0; n < column_blocks; ++n) {
+          KOKKOSATTENTION_UNROLL
+          for (int e = 0; e < 2; ++e) scaled[n].value[2 * h + e] *= scale;
+        }
+      }
+      KOKKOSATTENTION_UNROLL
+      for (int s = 0; s < steps; ++s) left[s][b] = Arithmetic::left(scaled + s * blocks_a_step);
     }
+    // Sums over the tile first, the small products before the large ones, which are then added with rounding: the sums
+    // of all tiles would lose a bit in each.
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < blocks; n += 2) {
-      typename Arithmetic::Sum small[row_blocks][2] = {}, large[row_blocks][2] = {};
+      typename Arithmetic::RightOfRows right[steps];
+      Sum of_tile[row_blocks][2] = {};
       KOKKOSATTENTION_UNROLL
       for (int s = 0; s < steps; ++s) {
-        auto const right =
-            Arithmetic::right_of_rows(other + Arithmetic::steps * s * stride, stride, plane, 8 * n, lane);
-        multiply_add_blocks<Arithmetic>(small, 0, left[s], right, SmallProducts());
-        multiply_add_blocks<Arithmetic>(large, 0, left[s], right, LargeProducts());
+        right[s] =
+            Arithmetic::right_of_rows(other + Arithmetic::steps * s * stride, stride, first_column + 8 * n, lane);
+        multiply_add_blocks<Arithmetic>(of_tile, 0, left[s], right[s], SmallProducts());
       }
+      KOKKOSATTENTION_UNROLL
+      for (int s = 0; s < steps; ++s) multiply_add_blocks<Arithmetic>(of_tile, 0, left[s], right[s], LargeProducts());
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b) {
         KOKKOSATTENTION_UNROLL
         for (int c = 0; c < 2; ++c) {
           KOKKOSATTENTION_UNROLL
-          for (int i = 0; i < 4; ++i) sums[b][n + c].value[i] += large[b][c].value[i] + small[b][c].value[i];
+          for (int i = 0; i < 4; ++i) {
+            float& sum = sums[b][n + c].value[i];
+            sum        = Kokkos::fma(of_tile[b][c].value[i], power[b][i / 2], sum);
+          }
         }
       }
     }

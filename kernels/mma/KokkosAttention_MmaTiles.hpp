@@ -74,27 +74,25 @@ struct MmaTile {
   int team_size = 0, vector_length = 32;
 };
 
-/// Numbers of a team's own rows in scratch: the last one ends without padding.
+/// Numbers of a team's own rows in scratch: the last one ends without padding, unless that holds what it was divided
+/// by.
 template <class Arithmetic>
 KOKKOS_INLINE_FUNCTION constexpr int mma_own_numbers(int rows, int columns) {
-  return (rows - 1) * Arithmetic::own_stride(columns) + columns;
+  int const stride = Arithmetic::own_stride(columns);
+  return (rows - 1) * stride + (Arithmetic::splits ? stride : columns);
 }
 
-/// Where the arrays in a team's scratch begin, in bytes: queries; stages of the pieces of keys, and of values; keys and
-/// values as they arrive, if they are to be split.
+/// Where the arrays in a team's scratch begin, in bytes: queries; stages of keys, and of values.
 template <class Arithmetic>
 struct MmaLayout {
-  int keys, values, key_arrivals, value_arrivals, end;
+  int keys, values, end;
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaLayout(MmaShape const& shape) {
-    using Number      = typename Arithmetic::Number;
-    int const stored  = shape.stages * shape.keys * Arithmetic::pieces * int(sizeof(typename Arithmetic::Stored));
-    int const arrived = Arithmetic::pieces > 1 ? shape.keys * int(sizeof(Number)) : 0;
-    keys   = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) * int(sizeof(Number));
-    values = keys + stored * Arithmetic::stride(shape.head_columns);
-    key_arrivals   = values + stored * Arithmetic::stride(shape.value_columns);
-    value_arrivals = key_arrivals + arrived * shape.head_columns;
-    end            = value_arrivals + arrived * shape.value_columns;
+    constexpr int bytes = int(sizeof(typename Arithmetic::Number));
+    int const rows      = shape.stages * shape.keys * bytes;
+    keys                = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) * bytes;
+    values              = keys + rows * Arithmetic::stride(shape.head_columns);
+    end                 = values + rows * Arithmetic::stride(shape.value_columns);
   }
 };
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "EmulatedKernels.hpp"
-#include "../Backward.hpp"
+#include "../Extremes.hpp"
 
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
@@ -223,6 +223,30 @@ TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulatio
       require_same_bits(a.v, b.v);
     }
   }
+}
+
+TEST_CASE("rows of very different magnitudes in the emulated mma engine", "[mma][emulation]") {
+  int const n = GENERATE(range(0, extremes));
+  CAPTURE(n);
+  auto const p     = extreme_problem(static_cast<Extreme>(n));
+  using Layout     = Kokkos::LayoutRight;
+  auto const query = tile_query(p.problem);
+  check_extreme_forward(p.problem, [&](Problem<float> const& problem) {
+    return emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<float>(query));
+  });
+  auto const tiles = KA::Impl::choose_mma_backward_tiles<float>(query, true, true, true);
+  for (int t = 0; t < tiles.count; ++t) {
+    auto const& shape     = KA::Impl::mma_backward_shapes<float>[tiles.tile[t].shape];
+    bool const of_queries = shape.own == KA::Impl::Side::queries;
+    require_extreme_gradients(emulate_backward<Layout>(p.problem, p.d_out, tiles.tile[t]), p, of_queries,
+                              !of_queries && shape.first_columns > 0, !of_queries && shape.second_columns > 0);
+  }
+}
+
+TEST_CASE("infinities in the emulated mma engine", "[mma][emulation]") {
+  check_infinities([](Problem<float> const& p) {
+    return emulate_forward<Kokkos::LayoutRight>(p, KA::Impl::choose_mma_tile<float>(tile_query(p)));
+  });
 }
 
 }  // namespace Test

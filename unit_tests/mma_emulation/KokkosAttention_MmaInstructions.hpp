@@ -204,6 +204,12 @@ KOKKOS_FORCEINLINE_FUNCTION unsigned pack_two(float low, float high) {
   return WarpEmulation::bits_of<Number>(low) | WarpEmulation::bits_of<Number>(high) << 16;
 }
 
+template <class Number>
+KOKKOS_FORCEINLINE_FUNCTION void unpack_two(unsigned both, float& low, float& high) {
+  low  = WarpEmulation::number_of<Number>(both);
+  high = WarpEmulation::number_of<Number>(both >> 16);
+}
+
 KOKKOS_FORCEINLINE_FUNCTION float exp2_approximation(float x) { return WarpEmulation::exp2(x); }
 
 }  // namespace KokkosAttention::Impl
