@@ -86,16 +86,16 @@ TEST_CASE("flags for fewer heads than there are drop the others, and are not rea
 
 TEST_CASE("dropped tiles are not even read, forward and backward", "[blocks]") {
   Random random(503);
-  auto const problem = random_problem<float>(random, {1, 2, 2, 256, 512, 16, 16});
+  auto const problem = random_problem<float>(random, {1, 2, 2, 512, 1024, 16, 16});
   auto const d_out   = random_d_out(random, problem);
-  // Blocks as large as the largest tile: queries 128 to 255 see no key, and keys 128 to 255 no query.
+  // Blocks as large as the largest tile: queries 256 to 511 see no key, and keys 256 to 511 no query.
   HostTensor<bool> const blocks("blocks", 1, 1, 2, 4);
   for (int x : {0, 2, 3}) blocks(0, 0, 0, x) = true;
-  KA::BlockSparseMask const mask(block_flags<2>(blocks), 128, 128);
+  KA::BlockSparseMask const mask(block_flags<2>(blocks), 256, 256);
   auto const expected           = run_forward(problem, mask);
   auto const expected_gradients = run_backward(problem, d_out, mask);
-  for_each_index(1, 2, 128, 16, [&](auto b, auto h, auto n, auto d) {
-    for (auto const& t : std::array{problem.k, problem.v, problem.q, d_out}) t(b, h, 128 + n, d) = poison<float>();
+  for_each_index(1, 2, 256, 16, [&](auto b, auto h, auto n, auto d) {
+    for (auto const& t : std::array{problem.k, problem.v, problem.q, d_out}) t(b, h, 256 + n, d) = poison<float>();
   });
   require_same_bits(run_forward(problem, mask).out, expected.out);
   require_same_bits(run_backward(problem, d_out, mask), expected_gradients);

@@ -57,16 +57,17 @@ class HostGradientLanes {
                     KeptWeights const& kept)
       : m_tile(tile), m_factor(tile.factor), m_first(first), m_rows(rows), m_statistics(statistics), m_kept(kept) {}
 
-  KOKKOS_FORCEINLINE_FUNCTION T lse(index_t i) const { return m_statistics.lse[i - m_statistics.query_begin]; }
   KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const { return m_statistics.delta[i - m_statistics.query_begin]; }
-  KOKKOS_FORCEINLINE_FUNCTION Vector lse(HostLaneRows i) const {
-    return Vector::load(m_statistics.lse + (i.first - m_statistics.query_begin));
+  KOKKOS_FORCEINLINE_FUNCTION Vector weight(index_t i, Vector score) const {
+    return softmax_exponential(score - m_statistics.lse[i - m_statistics.query_begin]);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Vector weight(HostLaneRows i, Vector score) const {
+    return softmax_exponential(score - Vector::load(m_statistics.lse + (i.first - m_statistics.query_begin)));
   }
   KOKKOS_FORCEINLINE_FUNCTION Vector delta(HostLaneRows i) const {
     return Vector::load(m_statistics.delta + (i.first - m_statistics.query_begin));
   }
   KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
-  KOKKOS_FORCEINLINE_FUNCTION static Vector exponential(Vector x) { return softmax_exponential(x); }
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {

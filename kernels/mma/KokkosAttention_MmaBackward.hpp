@@ -5,7 +5,7 @@
 #define KOKKOSATTENTION_MMABACKWARD_HPP
 
 #include <KokkosAttention_Launch.hpp>
-#include <KokkosAttention_MmaBackwardEngine.hpp>
+#include <KokkosAttention_MmaBackwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
 
@@ -20,7 +20,6 @@
 
 namespace KokkosAttention::Impl {
 
-/// league = (batch, head of the own side, tile of it, part of the sums' columns)
 template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights>
 struct MmaBackwardKernel {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
@@ -33,26 +32,8 @@ struct MmaBackwardKernel {
   M mask;
   DropoutOfWeights dropout;
 
-  KOKKOS_FUNCTION index_t items() const {
-    return work_items(data.arguments, shape.own, data.tile.rows) * data.tile.parts;
-  }
-
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaBackwardEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, data);
-    for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
-      auto const [sequence, head, begin, end] =
-          work_item(data.arguments, shape.own, data.tile.rows, n / data.tile.parts);
-      if (begin >= end) continue;
-      engine.set_part(static_cast<int>(n % data.tile.parts));
-      if constexpr (shape.own == Side::queries) {
-        backward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
-                            shape.columns);
-      } else {
-        backward_key_tile(engine, scores, mask, dropout, sequence,
-                          Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end},
-                          data.arguments.readers(), shape.columns);
-      }
-    }
+    MmaBackwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights>{data, scores, mask, dropout}(member);
   }
 };
 
@@ -62,15 +43,15 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
   if constexpr (shape_number < mma_backward_shape_count<ScalarType>) {
     if (data.tile.shape != shape_number)
       return mma_gradient<shape_number + 1>(space, data, scores, mask, dropout, most_teams);
-    using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
-    Kernel const kernel{data, scores, mask, dropout};
-    if (kernel.items() == 0) return;
-    auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),
+    using Kernel        = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
+    index_t const items = mma_backward_items(data, Kernel::shape.own);
+    if (items == 0) return;
+    auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
                                           data.tile.team_size, data.tile.vector_length);
     policy.set_scratch_size(0, Kokkos::PerTeam(data.tile.scratch_bytes + mma_scratch_alignment));
     Kokkos::parallel_for(Kernel::shape.own == Side::queries ? "KokkosAttention::backward, dq (mma)"
                                                             : "KokkosAttention::backward, dk and dv (mma)",
-                         as_kernel_argument(policy), kernel);
+                         as_kernel_argument(policy), Kernel{data, scores, mask, dropout});
   }
 }
 

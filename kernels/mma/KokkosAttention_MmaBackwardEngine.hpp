@@ -71,14 +71,23 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   bool m_begins   = false;  // the own rows are still to be split
   Tile m_next     = {};
 
+  // Rows of the other side from the sequence's beginning on, for a query head.
+  int m_rows_head = -1;
+  Rows m_first_rows, m_second_rows;
+  T const* m_lse_rows   = nullptr;
+  T const* m_delta_rows = nullptr;
+
   Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
   // Arrays have elements, whether there is something to sum or not.
   Sum m_first_sum[row_blocks][first_blocks > 0 ? first_blocks : 1];
   Sum m_second_sum[row_blocks][second_blocks > 0 ? second_blocks : 1];
+  T m_factor = 1;  // of the scores, still to be applied
   Statistics m_statistics;
   unsigned m_kept[2 * row_blocks];
 
  public:
+  using Position = int;
+
   KOKKOS_FORCEINLINE_FUNCTION MmaBackwardEngine(Member const& member, MmaBackwardData<ScalarType> const& data)
       : Base(data.arguments),
         m_member(member),
@@ -87,7 +96,9 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
         m_exponential(m_lane),
         m_row(16 * row_blocks * member.team_rank() + m_lane.quad),
         m_scratch(as_shared(static_cast<ScalarType*>(
-            member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))) {}
+            member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))),
+        m_first_rows(data.arguments.q, 0, 0, 0, 0, 0),
+        m_second_rows(data.arguments.q, 0, 0, 0, 0, 0) {}
 
   /// Which columns of the sums are computed next.
   KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_part = part; }
@@ -106,11 +117,12 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
         index_t const i = tile.query_begin + m_row + 8 * h;
         bool const real = i < tile.query_end;
         m_statistics.lse[h] =
-            real ? usable_lse(m_arguments.lse(sequence.entry, tile.head, sequence.q_begin + i, 0)) : T(0);
+            real ? exponents_lse(m_arguments.lse(sequence.entry, tile.head, sequence.q_begin + i, 0)) : T(0);
         m_statistics.delta[h] = real ? m_deltas(sequence.entry, tile.head, sequence.q_begin + i, 0) : T(0);
       }
     }
     m_ahead = m_has_next = false;
+    m_rows_head          = -1;
     m_begins             = splits;
   }
 
@@ -144,7 +156,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     wait_for_copies();
     if constexpr (splits) split_arrived(tile);
     m_member.team_barrier();
-    if constexpr (own == Side::keys) load_statistics();  // their place may be the next tile's soon
+    if constexpr (own == Side::keys && shape.stages == 1) load_statistics();  // their place is the next tile's soon
     m_ahead = false;
     if constexpr (shape.stages == 2) {
       if (m_has_next) {
@@ -163,9 +175,15 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     else
       clear(m_gradients);
     int const columns = place(tile).columns;
-    if constexpr (!splits)
-      for_each_element<row_blocks, column_blocks>(
-          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
+    if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
+    if constexpr (!splits) {
+      m_factor = m_arguments.scale;
+      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) {
+        for_each_element<row_blocks, column_blocks>(
+            [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_factor; });
+        m_factor = 1;
+      }
+    }
     if constexpr (own == Side::queries) {
       // Keys beyond the end have no weight. Queries beyond the end have one, but a dO of 0.
       if (count(other, tile) < shape.columns)
@@ -177,7 +195,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
-    f(TileRows(m_scores, m_gradients, m_statistics, m_kept, m_exponential, place(tile)));
+    f(TileRows(m_scores, m_gradients, m_factor, m_statistics, m_kept, m_exponential, place(tile)));
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
@@ -223,22 +241,37 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     copy_own_rows_ahead<Arithmetic, in_packs, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) const {
-    Rows const q_or_k = first(other, tile), do_or_v = second(other, tile);
+  /// Where the rows of the other side lie.
+  KOKKOS_FORCEINLINE_FUNCTION void find_other(int query_head) {
+    Tile const from{0, query_head, 0, 0, 0, 0};
+    m_rows_head   = query_head;
+    m_first_rows  = first(other, from);
+    m_second_rows = second(other, from);
+    if constexpr (own == Side::keys) {
+      m_lse_rows   = &m_arguments.lse(m_sequence.entry, query_head, m_sequence.q_begin, 0);
+      m_delta_rows = &m_deltas(m_sequence.entry, query_head, m_sequence.q_begin, 0);
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) {
+    if (m_rows_head != tile.head) find_other(tile.head);
+    Position const begin = static_cast<Position>(begin_of(other, tile));
+    Rows q_or_k = m_first_rows, do_or_v = m_second_rows;
+    q_or_k.data += begin * q_or_k.row_stride;
+    do_or_v.data += begin * do_or_v.row_stride;
+    q_or_k.rows = do_or_v.rows = count(other, tile);
     copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
                                                                             in_packs || copies_in_packs(q_or_k));
     copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
                                                                             in_packs || copies_in_packs(do_or_v));
     if constexpr (own == Side::keys) {
       static_assert(shape.columns <= 32);
-      int const n        = m_lane.number();
-      bool const inside  = n < count(Side::queries, tile);
-      index_t const i    = array_row(Side::queries, tile) + (inside ? n : 0);
-      T const* const lse = &m_arguments.lse(m_sequence.entry, tile.head, i, 0);
+      int const n       = m_lane.number();
+      bool const inside = n < count(Side::queries, tile);
       if (m_member.team_rank() == 0 && n < shape.columns) {
-        copy_ahead<sizeof(T)>(other_statistics() + n, lse, inside);
-        copy_ahead<sizeof(T)>(other_statistics() + shape.columns + n, &m_deltas(m_sequence.entry, tile.head, i, 0),
-                              inside);
+        index_t const i = begin + (inside ? n : 0);
+        copy_ahead<sizeof(T)>(other_statistics() + n, m_lse_rows + i * m_arguments.lse.stride[2], inside);
+        copy_ahead<sizeof(T)>(other_statistics() + shape.columns + n, m_delta_rows + i * m_deltas.stride[2], inside);
       }
     }
   }
@@ -269,15 +302,28 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {
+    struct alignas(2 * sizeof(T)) Two {
+      T value[2];
+    };
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < column_blocks; ++n) {
+      T const* const from = other_statistics() + 8 * n + 2 * m_lane.member;
+      Two const lse       = *reinterpret_cast<Two const*>(from);
+      Two const delta     = *reinterpret_cast<Two const*>(from + shape.columns);
       KOKKOSATTENTION_UNROLL
       for (int e = 0; e < 2; ++e) {
-        T const* const lse            = other_statistics() + 8 * n + 2 * m_lane.member + e;
-        m_statistics.lse[2 * n + e]   = usable_lse(lse[0]);
-        m_statistics.delta[2 * n + e] = lse[shape.columns];
+        m_statistics.lse[2 * n + e]   = exponents_lse(lse.value[e]);
+        m_statistics.delta[2 * n + e] = delta.value[e];
       }
     }
+  }
+
+  /// An LSE as MmaGradientRows takes it.
+  KOKKOS_FORCEINLINE_FUNCTION T exponents_lse(T lse) const {
+    if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
+      return m_exponential.in_base_2(usable_lse(lse));
+    else
+      return usable_lse(lse);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_array, ScalarType const* other_rows, T factor,

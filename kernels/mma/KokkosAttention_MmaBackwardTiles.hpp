@@ -33,19 +33,20 @@ struct MmaBackwardShape {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 7> mma_backward_shapes = {{
+inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes = {{
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
-    {Side::queries, 128, 128, 0, 2, 32, 1, 4, 2},
-    {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1},
-    {Side::queries, 256, 256, 0, 1, 32, 1, 4, 2},
+    {Side::queries, 128, 128, 0, 2, 32, 2, 4, 2},
+    {Side::queries, 128, 128, 0, 2, 32, 1, 4, 1},
+    {Side::keys, 128, 128, 128, 1, 32, 1, 4, 2},
+    {Side::queries, 256, 256, 0, 1, 32, 2, 8, 1},
+    {Side::queries, 256, 256, 0, 1, 32, 1, 4, 1},
     {Side::keys, 256, 256, 0, 1, 32, 1, 4, 2},
     {Side::keys, 256, 0, 256, 1, 32, 2, 4, 2},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes<double> = {{
-    {Side::queries, 64, 64, 0, 1, 32, 2, 8, 1},
-    {Side::queries, 64, 64, 0, 1, 16, 2, 4, 1},
+inline constexpr std::array<MmaBackwardShape, 8> mma_backward_shapes<double> = {{
+    {Side::queries, 64, 64, 0, 1, 16, 2, 4, 2},
     {Side::keys, 64, 64, 64, 1, 16, 2, 4, 2},
     {Side::queries, 128, 128, 0, 1, 16, 2, 4, 1},
     {Side::keys, 128, 128, 0, 1, 16, 2, 4, 1},
@@ -55,16 +56,17 @@ inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes<double> = {
     {Side::keys, 256, 0, 128, 1, 16, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes<float> = {{
-    {Side::queries, 64, 64, 0, 2, 32, 1, 8, 1},
-    {Side::queries, 64, 64, 0, 1, 32, 1, 4, 2},
-    {Side::keys, 64, 64, 64, 1, 32, 1, 4, 2},
-    {Side::queries, 128, 128, 0, 1, 32, 1, 8, 1},
-    {Side::queries, 128, 128, 0, 1, 16, 1, 8, 1},
+inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<float> = {{
+    {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
+    {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1},
+    {Side::keys, 64, 64, 64, 1, 32, 2, 4, 2},
+    {Side::queries, 128, 128, 0, 1, 32, 2, 8, 1},
+    {Side::queries, 128, 128, 0, 1, 32, 1, 4, 2},
+    {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1},
     {Side::keys, 128, 128, 128, 1, 16, 1, 8, 1},
-    {Side::queries, 256, 256, 0, 1, 16, 1, 4, 1},
-    {Side::keys, 256, 256, 0, 1, 16, 1, 4, 1},
-    {Side::keys, 256, 0, 256, 1, 16, 1, 8, 1},
+    {Side::queries, 256, 256, 0, 1, 16, 2, 4, 1},
+    {Side::keys, 256, 256, 0, 1, 16, 2, 4, 1},
+    {Side::keys, 256, 0, 256, 1, 16, 2, 8, 1},
 }};
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);

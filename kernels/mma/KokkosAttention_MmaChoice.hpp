@@ -35,6 +35,13 @@ bool device_has_mma([[maybe_unused]] ExecutionSpace const& space) {
     return false;
 }
 
+/// Positions within a sequence are of 32 bits in the engine's loops.
+template <Scalar ScalarType>
+bool takes_lengths(AttentionArguments<ScalarType> const& arguments) {
+  constexpr index_t longest = index_t(1) << 30;
+  return arguments.q_len <= longest && arguments.k_len <= longest;
+}
+
 /// Kernels that put the scale of scores off until after their maximum need one above 0.
 template <Scalar ScalarType>
 bool takes_scale(AttentionArguments<ScalarType> const& arguments) {
@@ -45,7 +52,7 @@ bool takes_scale(AttentionArguments<ScalarType> const& arguments) {
 template <class ExecutionSpace, Scalar ScalarType>
 MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    if (device_has_mma(space) && takes_scale(arguments))
+    if (device_has_mma(space) && takes_scale(arguments) && takes_lengths(arguments))
       return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
   return {};
 }
@@ -54,7 +61,7 @@ MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> con
 template <class ExecutionSpace, Scalar ScalarType>
 MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    if (device_has_mma(space))
+    if (device_has_mma(space) && takes_lengths(arguments))
       return choose_mma_backward_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments),
                                                    arguments.dq.data != nullptr, arguments.dk.data != nullptr,
                                                    arguments.dv.data != nullptr);
@@ -71,6 +78,7 @@ std::string why_not_mma(ExecutionSpace const& space, AttentionArguments<ScalarTy
     if (arguments.head_dim > largest_mma_head_dim || arguments.value_dim > largest_mma_head_dim)
       return "not mma, whose head dimensions end at " + std::to_string(largest_mma_head_dim);
     if (!takes_scale(arguments)) return "not mma, whose forward kernels for this type take scales above 0";
+    if (!takes_lengths(arguments)) return "not mma, whose sequences end at 2^30";
     return "not mma, for whose tiles there is too little team scratch";
   }
 }

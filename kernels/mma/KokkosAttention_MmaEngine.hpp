@@ -67,6 +67,8 @@ class MmaEngine {
   unsigned m_kept[2 * row_blocks];
 
  public:
+  using Position = int;
+
   KOKKOS_FORCEINLINE_FUNCTION MmaEngine(Member const& member, ForwardArguments<ScalarType> const& arguments,
                                         MmaTile const& tile)
       : m_member(member),

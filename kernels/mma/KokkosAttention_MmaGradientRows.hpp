@@ -25,7 +25,7 @@ class MmaGradientRows {
   /// Queries of which the lane holds pairs.
   static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
 
-  /// What the pairs have in common with their query.
+  /// What the pairs have in common with their query; the LSE in base 2 if the exponential takes it so.
   struct Statistics {
     T lse[queries], delta[queries];
   };
@@ -33,26 +33,33 @@ class MmaGradientRows {
  private:
   Sum (&m_scores)[row_blocks][column_blocks];
   Sum (&m_gradients)[row_blocks][column_blocks];
+  T& m_factor;
   Statistics const& m_statistics;
   unsigned const (&m_kept)[2 * row_blocks];
   Exponential m_exponential;
   MmaPlace m_place;
 
  public:
+  /// \param factor of all scores, above 0, which may be put off until their exponentials
   KOKKOS_FORCEINLINE_FUNCTION MmaGradientRows(Sum (&scores)[row_blocks][column_blocks],
-                                              Sum (&gradients)[row_blocks][column_blocks], Statistics const& statistics,
-                                              unsigned const (&kept)[2 * row_blocks], Exponential const& exponential,
-                                              MmaPlace const& place)
+                                              Sum (&gradients)[row_blocks][column_blocks], T& factor,
+                                              Statistics const& statistics, unsigned const (&kept)[2 * row_blocks],
+                                              Exponential const& exponential, MmaPlace const& place)
       : m_scores(scores),
         m_gradients(gradients),
+        m_factor(factor),
         m_statistics(statistics),
         m_kept(kept),
         m_exponential(exponential),
         m_place(place) {}
 
-  KOKKOS_FORCEINLINE_FUNCTION T lse(index_t i) const { return m_statistics.lse[query(i)]; }
+  KOKKOS_FORCEINLINE_FUNCTION T weight(index_t i, T score) const {
+    if constexpr (puts_factor_off<Exponential>)
+      return m_exponential.of_product(score, m_exponential.in_base_2(m_factor), m_statistics.lse[query(i)]);
+    else
+      return m_exponential(score - m_statistics.lse[query(i)]);
+  }
   KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const { return m_statistics.delta[query(i)]; }
-  KOKKOS_FORCEINLINE_FUNCTION T exponential(T x) const { return m_exponential(x); }
 
   KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const {
     int const r = static_cast<int>((own == Side::queries ? i : j) - m_place.row) / 8;
@@ -62,6 +69,7 @@ class MmaGradientRows {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {
+    apply_factor();
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
       if (m_place.holds(16 * b + 8 * h, 8 * n + e)) apply(f, b, n, h, e);
     });
@@ -97,6 +105,15 @@ class MmaGradientRows {
   }
 
  private:
+  KOKKOS_FORCEINLINE_FUNCTION void apply_factor() const {
+    if constexpr (puts_factor_off<Exponential>) {
+      if (m_factor == T(1)) return;
+      for_each_element<row_blocks, column_blocks>(
+          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_factor; });
+      m_factor = 1;
+    }
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION int query(index_t i) const {
     int const n = static_cast<int>(i - (own == Side::queries ? m_place.row : m_place.column));
     return own == Side::queries ? n / 8 : n / 8 * 2 + n % 8;

@@ -60,6 +60,14 @@ template <class T, int n>
 KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> larger(RowPack<T, n> const& a, RowPack<T, n> const& b) {
   return RowPack<T, n>::of([&](int r) { return quick_larger(a.value[r], b.value[r]); });
 }
+/// A maximum that is left behind by no more than a factor of 16 of the weights stays: the output, which is divided by
+/// the sum of the same weights at the end, then need not be rescaled (as in FlashAttention-4).
+template <class T, int n>
+KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> next_maximum(RowPack<T, n> const& old, RowPack<T, n> const& found) {
+  constexpr T slack = T(2.75);  // below ln 16
+  return RowPack<T, n>::of(
+      [&](int r) { return found.value[r] > old.value[r] + slack ? found.value[r] : old.value[r]; });
+}
 template <class T, int n>
 KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> softmax_shift(RowPack<T, n> const& maximum) {
   return RowPack<T, n>::of([&](int r) { return softmax_shift(maximum.value[r]); });

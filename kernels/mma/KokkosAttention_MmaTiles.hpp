@@ -38,18 +38,21 @@ inline constexpr std::array<MmaShape, 6> mma_shapes = {{
 }};
 template <>
 inline constexpr std::array<MmaShape, 5> mma_shapes<double> = {{
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 32, .stages = 2, .warps = 4, .teams = 2},
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 2, .teams = 1},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
     {.head_columns = 256, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
 }};
 template <>
-inline constexpr std::array<MmaShape, 4> mma_shapes<float> = {{
+inline constexpr std::array<MmaShape, 7> mma_shapes<float> = {{
+    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 64, .stages = 2, .warps = 8, .teams = 1},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
-    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 2, .warps = 8, .teams = 1},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
+    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
+    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 2},
 }};
 template <Scalar ScalarType>
 inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_shapes<ScalarType>)>);

@@ -47,10 +47,11 @@ class PortableGradientRow {
         m_statistics(statistics),
         m_kept(kept) {}
 
-  KOKKOS_FUNCTION T lse(index_t i) const { return m_statistics.lse[i - m_statistics.query_begin]; }
+  KOKKOS_FORCEINLINE_FUNCTION T weight(index_t i, T score) const {
+    return softmax_exponential(score - m_statistics.lse[i - m_statistics.query_begin]);
+  }
   KOKKOS_FUNCTION T delta(index_t i) const { return m_statistics.delta[i - m_statistics.query_begin]; }
   KOKKOS_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
-  KOKKOS_FORCEINLINE_FUNCTION static T exponential(T x) { return softmax_exponential(x); }
 
   template <class F>
   KOKKOS_FUNCTION void update(F const& f) const {

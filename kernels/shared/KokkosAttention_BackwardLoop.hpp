@@ -7,6 +7,7 @@
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_Masks.hpp>
 #include <KokkosAttention_Scores.hpp>
+#include <KokkosAttention_TileWalk.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -27,9 +28,9 @@
 ///     engine.multiply(tile)          brings the other side's rows in; scores = scale * Q K^T, gradients = dO V^T
 ///     engine.for_each_row(tile, f)   f(row) for the rows of its own side, with row.update(f(i, j, score, gradient)),
 ///                                    row.update_lanes(f) where f is arithmetic that a vector can do,
-///                                    row.exponential(x), row.lse(i) (+inf for a query with nothing to attend),
-///                                    row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is one,
-///                                    drops pairs that are not in keys_of(i), or in queries_of(j)
+///                                    row.weight(i, score) = exp(score - LSE of i), 0 for a query with nothing to
+///                                    attend, row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is
+///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
 
@@ -68,7 +69,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
     scores.template differentiate<input>(row, sequence, tile.head);
     if (tile_covers == Coverage::some) apply_mask_backward(row, mask, tile.batch, tile.head);
     auto const weigh = [&](auto i, auto& score, auto& gradient) {
-      score    = row.exponential(score - row.lse(i));
+      score    = row.weight(i, score);
       gradient = score * gradient;
     };
     if (subtract_first)
@@ -116,20 +117,20 @@ KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& 
 /// \param tile head and queries of the league member; its keys are ignored
 template <class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
-                                         DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile,
-                                         index_t tile_keys) {
+                                         DropoutOfWeights const& dropout, Sequence const& sequence, Tile const& tile,
+                                         int tile_keys) {
+  using Position  = typename PositionOf<Engine>::type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
-  index_t const end    = Kokkos::min(range.end, sequence.k_len);
-  index_t begin        = Kokkos::max(range.begin, index_t(0)) / tile_keys * tile_keys;
+  auto const walk = walk_over_keys<Position>(mask, sequence, tile, tile_keys);
+  Position next   = walk.first;
   visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, [&](Tile& found) {
-    for (; begin < end; begin += tile_keys) {
-      found                      = {tile.batch,     tile.head, tile.query_begin,
-                                    tile.query_end, begin,     Kokkos::min(begin + tile_keys, sequence.k_len)};
-      Coverage const tile_covers = Impl::coverage(mask, found);
+    for (; next < walk.end; next += tile_keys) {
+      Position const begin = next, end = walk.end_of(begin, tile_keys);
+      found                      = {tile.batch, tile.head, tile.query_begin, tile.query_end, begin, end};
+      Coverage const tile_covers = walk.coverage(mask, found, begin, end);
       if (tile_covers == Coverage::none) continue;
-      begin += tile_keys;
+      next += tile_keys;
       return tile_covers;
     }
     return Coverage::none;
@@ -142,27 +143,29 @@ KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M
 /// \param heads query heads that read them
 template <class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
-                                       DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile, int heads,
-                                       index_t tile_queries) {
+                                       DropoutOfWeights const& dropout, Sequence const& sequence, Tile const& tile,
+                                       int heads, int tile_queries) {
+  using Position  = typename PositionOf<Engine>::type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  int head      = tile.head - 1;
-  index_t begin = 0, end = 0;
+  Tile keys     = tile;
+  auto walk     = walk_over_queries<Position>(mask, sequence, keys, tile_queries);
+  Position next = walk.first;
   visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, [&](Tile& found) {
-    for (;;) {
-      for (; begin < end; begin += tile_queries) {
-        found = {tile.batch,     head,        begin, Kokkos::min(begin + tile_queries, sequence.q_len),
-                 tile.key_begin, tile.key_end};
-        Coverage const tile_covers = Impl::coverage(mask, found);
+    while (keys.head < tile.head + heads) {
+      for (; next < walk.end; next += tile_queries) {
+        Position const begin = next, end = walk.end_of(begin, tile_queries);
+        found                      = {keys.batch, keys.head, begin, end, keys.key_begin, keys.key_end};
+        Coverage const tile_covers = walk.coverage(mask, found, begin, end);
         if (tile_covers == Coverage::none) continue;
-        begin += tile_queries;
+        next += tile_queries;
         return tile_covers;
       }
-      if (++head == tile.head + heads) return Coverage::none;
-      QueryRange const range = Impl::query_range(mask, tile.batch, head, tile.key_begin, tile.key_end);
-      begin                  = Kokkos::max(range.begin, index_t(0)) / tile_queries * tile_queries;
-      end                    = Kokkos::min(range.end, sequence.q_len);
+      if (++keys.head == tile.head + heads) break;
+      walk = walk_over_queries<Position>(mask, sequence, keys, tile_queries);
+      next = walk.first;
     }
+    return Coverage::none;
   });
   engine.finish(tile);
 }

@@ -8,6 +8,7 @@
 #include <KokkosAttention_Masks.hpp>
 #include <KokkosAttention_Scores.hpp>
 #include <KokkosAttention_Softmax.hpp>
+#include <KokkosAttention_TileWalk.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -55,29 +56,29 @@ KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
 template <class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
                                         DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile,
-                                        index_t tile_keys, KeyRange const& keys = {}) {
+                                        int tile_keys, KeyRange const& keys = {}) {
   using T         = typename DropoutOfWeights::value_type;
+  using Position  = typename PositionOf<Engine>::type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  KeyRange const range = Impl::key_range(mask, tile.batch, tile.head, tile.query_begin, tile.query_end);
-  index_t const end    = Kokkos::min(Kokkos::min(range.end, keys.end), sequence.k_len);
-  // Finds the next tile that the mask does not leave empty. Tiles begin at multiples of their size, whatever the mask:
-  // the order of sums does not depend on it.
-  auto const find = [&](index_t begin, Tile& found) {
-    for (; begin < end; begin += tile_keys) {
+  auto const walk = walk_over_keys<Position>(mask, sequence, tile, tile_keys, keys);
+  // Finds the next tile that the mask does not leave empty.
+  auto const find = [&](Position begin, Tile& found) {
+    for (; begin < walk.end; begin += tile_keys) {
+      Position const end         = walk.end_of(begin, tile_keys);
       found.key_begin            = begin;
-      found.key_end              = Kokkos::min(begin + tile_keys, sequence.k_len);
-      Coverage const tile_covers = Impl::coverage(mask, found);
+      found.key_end              = end;
+      Coverage const tile_covers = walk.coverage(mask, found, begin, end);
       if (tile_covers != Coverage::none) return tile_covers;
     }
     return Coverage::none;
   };
   Tile next            = tile;
-  Coverage next_covers = find(Kokkos::max(range.begin, keys.begin) / tile_keys * tile_keys, next);
+  Coverage next_covers = find(walk.first, next);
   while (next_covers != Coverage::none) {
     Coverage const tile_covers = next_covers;
     tile                       = next;
-    next_covers                = find(tile.key_begin + tile_keys, next);
+    next_covers                = find(static_cast<Position>(tile.key_begin) + tile_keys, next);
 
     engine.load_keys(tile);
     if constexpr (requires { engine.prefetch(next); }) {

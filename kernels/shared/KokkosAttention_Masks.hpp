@@ -25,7 +25,9 @@ KOKKOS_FORCEINLINE_FUNCTION auto in_sequence(F const& f, Sequence const& sequenc
     return f;
 }
 
-/// Masks that let through exactly the key_range of a query, and the query_range of a key.
+/// Masks that let through exactly the key_range of a query, and the query_range of a key; a tile has pairs that they
+/// let through exactly if its keys reach into the key_range of its queries. full_keys and full_queries are what all of
+/// a range let through.
 template <class M>
 concept ExactRangeMask = requires {
   requires M::ranges_are_exact;
@@ -64,6 +66,12 @@ struct BandMask {
 
   KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(int, int, index_t key_begin, index_t key_end) const {
     return {key_begin - upper, key_end - lower};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION KeyRange full_keys(int, int, index_t query_begin, index_t query_end) const {
+    return {query_end - 1 + lower, query_begin + upper + 1};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION QueryRange full_queries(int, int, index_t key_begin, index_t key_end) const {
+    return {key_end - 1 - upper, key_begin - lower + 1};
   }
 };
 
@@ -117,8 +125,6 @@ KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(M const& mask, int b, int h, 
 /// Lets through what all of the masks let through.
 template <class... Masks>
 struct AllOf {
-  static constexpr bool ranges_are_exact = true;
-
   KOKKOS_FORCEINLINE_FUNCTION AllOf in_sequence(Sequence const&) const { return *this; }
   KOKKOS_FORCEINLINE_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
   KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
@@ -128,7 +134,7 @@ struct AllOf {
 
 template <Mask First, Mask... Rest>
 struct AllOf<First, Rest...> {
-  static constexpr bool ranges_are_exact = ExactRangeMask<First> && AllOf<Rest...>::ranges_are_exact;
+  static constexpr bool ranges_are_exact = ExactRangeMask<First> && sizeof...(Rest) == 0;
 
   First first;
   AllOf<Rest...> rest;
@@ -158,6 +164,15 @@ struct AllOf<First, Rest...> {
     QueryRange const one   = Impl::query_range(first, b, h, key_begin, key_end);
     QueryRange const other = rest.query_range(b, h, key_begin, key_end);
     return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION KeyRange full_keys(int b, int h, index_t query_begin, index_t query_end) const
+      requires(ranges_are_exact) {
+    return first.full_keys(b, h, query_begin, query_end);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION QueryRange full_queries(int b, int h, index_t key_begin, index_t key_end) const
+      requires(ranges_are_exact) {
+    return first.full_queries(b, h, key_begin, key_end);
   }
 };
 

@@ -34,6 +34,12 @@ KOKKOS_FORCEINLINE_FUNCTION T larger(T a, T b) {
   return a < b ? b : a;
 }
 
+/// What takes the place of a row's maximum after a tile; at least about as large as the tile's.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T next_maximum(T const& old, T const& of_tile) {
+  return larger(old, of_tile);
+}
+
 /// What to subtract from scores before the exponential: a row that has met no key yet would subtract infinities.
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T softmax_shift(T maximum) {
@@ -41,11 +47,11 @@ KOKKOS_FORCEINLINE_FUNCTION T softmax_shift(T maximum) {
 }
 
 /// Turns a row of scores into exp(score - maximum so far) and brings the row's state up to date. A vector type brings
-/// its own larger, softmax_shift and softmax_exponential.
+/// its own larger or next_maximum, softmax_shift and softmax_exponential.
 template <class Row>
 KOKKOS_FORCEINLINE_FUNCTION void update_softmax(Row const& row) {
   auto state         = row.state();
-  auto const maximum = larger(state.maximum, row.maximum());
+  auto const maximum = next_maximum(state.maximum, row.maximum());
   auto const shift   = softmax_shift(maximum);
   state.rescale      = softmax_exponential(state.maximum - shift);
   state.sum          = state.sum * state.rescale + row.exponentiate(shift);

@@ -6,8 +6,8 @@
 
 #include "EmulatedKernels.hpp"
 
-#include <KokkosAttention_BackwardLoop.hpp>
 #include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_MmaBackwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
@@ -16,7 +16,7 @@
 #include <vector>
 
 /// \file
-/// What MmaForwardKernel and MmaBackwardKernel do, with the emulation's team member.
+/// What the kernels do, with the emulation's team member.
 
 namespace Test {
 
@@ -72,28 +72,13 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
     auto const& [a, delta, tile] = data;
     if (tile.shape != n) return run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
     using WarpEmulation::Member;
-    static constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
-    index_t const items                               = KA::Impl::work_items(a, shape.own, tile.rows) * tile.parts;
-    auto readable                                     = inputs(a);
+    index_t const items = KA::Impl::mma_backward_items(data, KA::Impl::mma_backward_shapes<T>[n].own);
+    auto readable       = inputs(a);
     readable.push_back(memory_of(a.d_out, a.batch, a.q_heads, a.q_len, a.value_dim));
     readable.push_back(memory_of(a.lse, a.batch, a.q_heads, a.q_len, 1));
     readable.push_back(memory_of(delta, a.batch, a.q_heads, a.q_len, 1));
-    WarpEmulation::run(league(tile, items, schedule, std::move(readable)), [&](Member const& member) {
-      KA::Impl::MmaBackwardEngine<T, Member, n, KA::Impl::is_plain<Dropout>> engine(member, data);
-      for (index_t i = member.league_rank(); i < items; i += member.league_size()) {
-        auto const [sequence, head, begin, end] =
-            KA::Impl::work_item(data.arguments, shape.own, data.tile.rows, i / data.tile.parts);
-        if (begin >= end) continue;
-        engine.set_part(static_cast<int>(i % data.tile.parts));
-        if constexpr (shape.own == KA::Impl::Side::queries)
-          KA::Impl::backward_query_tile(engine, scores, mask, dropout, sequence,
-                                        KA::Tile{sequence.batch, head, begin, end, 0, 0}, shape.columns);
-        else
-          KA::Impl::backward_key_tile(engine, scores, mask, dropout, sequence,
-                                      KA::Tile{sequence.batch, head * data.arguments.group(), 0, 0, begin, end},
-                                      data.arguments.readers(), shape.columns);
-      }
-    });
+    WarpEmulation::run(league(tile, items, schedule, std::move(readable)),
+                       KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout>{data, scores, mask, dropout});
   }
 }
 
