@@ -136,7 +136,12 @@ void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V c
         Impl::MmaBackwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles,
                                                           workspace.data());
       else
-        Impl::mma_backward(space, arguments, scores, mask, dropout, tiles, workspace.data());
+        Impl::with_functors_and_options_in_use(
+            arguments, options, dropout,
+            [&, &call = arguments](auto const&... in_use) {
+              Impl::mma_backward(space, call, in_use..., tiles, workspace.data());
+            },
+            functors...);
       return;
     }
   }

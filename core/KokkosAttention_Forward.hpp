@@ -83,9 +83,12 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   if constexpr (compiled_for_mma<Space>) {
     if (MmaTile const tile = mma_tile(space, arguments); tile.shape >= 0) {
       if constexpr (sizeof...(Functors) != 0)
-        return mma_forward(space, arguments, scores, mask, dropout, tile);
+        with_functors_and_options_in_use(
+            arguments, options, dropout,
+            [&, &call = arguments](auto const&... in_use) { mma_forward(space, call, in_use..., tile); }, functors...);
       else
-        return MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tile);
+        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tile);
+      return;
     }
   }
   if constexpr (sizeof...(Functors) != 0) {

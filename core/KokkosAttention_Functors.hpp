@@ -20,7 +20,8 @@
 ///   float rate;
 ///   KOKKOS_FUNCTION float operator()(float score, int b, int h, KokkosAttention::index_t i,
 ///                                    KokkosAttention::index_t j) const {
-///     return score - rate * float(i > j ? i - j : j - i);
+///     int const distance = static_cast<int>(i - j);  // GPUs are slow at arithmetic of 64 bits
+///     return score - rate * Kokkos::abs(static_cast<float>(distance));
 ///   }
 /// };
 /// \endcode

@@ -217,8 +217,8 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
 
  private:
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
-    return {begin_of(own, tile) + m_row, begin_of(other, tile) + 2 * m_lane.member, count(own, tile) - m_row,
-            count(other, tile) - 2 * m_lane.member};
+    return {static_cast<int>(begin_of(own, tile)) + m_row, static_cast<int>(begin_of(other, tile)) + 2 * m_lane.member,
+            count(own, tile) - m_row, count(other, tile) - 2 * m_lane.member};
   }
 
   template <class Element>

@@ -35,11 +35,9 @@ bool device_has_mma([[maybe_unused]] ExecutionSpace const& space) {
     return false;
 }
 
-/// Positions within a sequence are of 32 bits in the engine's loops.
 template <Scalar ScalarType>
 bool takes_lengths(AttentionArguments<ScalarType> const& arguments) {
-  constexpr index_t longest = index_t(1) << 30;
-  return arguments.q_len <= longest && arguments.k_len <= longest;
+  return arguments.q_len <= longest_mma_sequence && arguments.k_len <= longest_mma_sequence;
 }
 
 /// Kernels that put the scale of scores off until after their maximum need one above 0.
@@ -78,7 +76,7 @@ std::string why_not_mma(ExecutionSpace const& space, AttentionArguments<ScalarTy
     if (arguments.head_dim > largest_mma_head_dim || arguments.value_dim > largest_mma_head_dim)
       return "not mma, whose head dimensions end at " + std::to_string(largest_mma_head_dim);
     if (!takes_scale(arguments)) return "not mma, whose forward kernels for this type take scales above 0";
-    if (!takes_lengths(arguments)) return "not mma, whose sequences end at 2^30";
+    if (!takes_lengths(arguments)) return "not mma, whose sequences end at " + std::to_string(longest_mma_sequence);
     return "not mma, for whose tiles there is too little team scratch";
   }
 }

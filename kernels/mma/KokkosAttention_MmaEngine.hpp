@@ -239,7 +239,7 @@ class MmaEngine {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
-    return {tile.query_begin + m_row, tile.key_begin + 2 * m_lane.member,
+    return {static_cast<int>(tile.query_begin) + m_row, static_cast<int>(tile.key_begin) + 2 * m_lane.member,
             count(tile.query_begin, tile.query_end) - m_row, count(tile.key_begin, tile.key_end) - 2 * m_lane.member};
   }
 

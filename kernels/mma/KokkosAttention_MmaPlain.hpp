@@ -8,11 +8,13 @@
 #include <KokkosAttention_WeightDropout.hpp>
 
 #include <cstdint>
+#include <tuple>
 #include <type_traits>
 
 /// \file
-/// Plain calls have kernels of their own: no options but a causal or window mask, and rows that can be copied 16 bytes
-/// at a time. What kernels need not decide costs no registers, of which there are too few.
+/// Plain calls have kernels of their own: no options but a causal or window mask, and perhaps a user's functors, and
+/// rows that can be copied 16 bytes at a time. What kernels need not decide costs no registers, of which there are too
+/// few.
 
 namespace KokkosAttention::Impl {
 
@@ -44,16 +46,39 @@ bool lies_in_packs(BackwardArguments<ScalarType> const& a) {
          lies_in_packs(a.dv, a.value_dim);
 }
 
+/// Whether a call has no option but causal or window, and rows that can be copied 16 bytes at a time.
+template <class Arguments, class Scores, class Accumulation>
+bool leaves_options_alone(Arguments const& arguments, Scores const& scores, OptionMask const& mask,
+                          WeightDropout<Accumulation> const& dropout) {
+  FlagMask const& flags = mask.rest.first;
+  return !scores.active() && flags.flags.data == nullptr && !dropout.active() && lies_in_packs(arguments);
+}
+
 /// Calls f(scores, mask, dropout), for a plain call with the types that tell its kernels so.
 template <class Arguments, class Scores, class Accumulation, class F>
 void with_options_in_use(Arguments const& arguments, Scores const& scores, OptionMask const& mask,
                          WeightDropout<Accumulation> const& dropout, F const& f) {
-  BandMask const& band  = mask.first;
-  FlagMask const& flags = mask.rest.first;
-  if (scores.active() || flags.flags.data != nullptr || dropout.active() || !lies_in_packs(arguments))
-    f(scores, mask, dropout);
+  if (leaves_options_alone(arguments, scores, mask, dropout))
+    f(score_chain(), all_of(mask.first), NoDropout<Accumulation>());
   else
-    f(score_chain(), all_of(band), NoDropout<Accumulation>());
+    f(scores, mask, dropout);
+}
+
+/// The same with a user's functors, which come after the options'.
+template <class Arguments, class CallOptions, class Accumulation, class F, class... Functors>
+void with_functors_and_options_in_use(Arguments const& arguments, CallOptions const& options,
+                                      WeightDropout<Accumulation> const& dropout, F const& f,
+                                      Functors const&... functors) {
+  OptionMask const mask = make_mask(options);
+  if (leaves_options_alone(arguments, make_scores(options), mask, dropout)) {
+    auto const scores = std::apply([](auto const&... user) { return score_chain(user...); },
+                                   std::tuple_cat(keep_if<false>(functors)...));
+    auto const masks  = std::apply([&](auto const&... user) { return all_of(mask.first, user...); },
+                                  std::tuple_cat(keep_if<true>(functors)...));
+    f(scores, masks, NoDropout<Accumulation>());
+  } else {
+    f(make_scores(options, functors...), make_mask(options, functors...), dropout);
+  }
 }
 
 }  // namespace KokkosAttention::Impl

@@ -84,8 +84,8 @@ KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> softmax_exponential(RowPack<T, n> cons
 
 /// Where a lane's part of a tile lies: rows row + 16 b + 8 h, columns column + 8 n + e.
 struct MmaPlace {
-  index_t row, column;  // positions in the sequence
-  int rows, columns;    // how far the tile goes from there
+  int row, column;    // positions in the sequence
+  int rows, columns;  // how far the tile goes from there
 
   KOKKOS_FORCEINLINE_FUNCTION bool holds(int r, int c) const { return r < rows && c < columns; }
 };

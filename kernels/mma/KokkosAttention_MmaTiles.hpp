@@ -57,6 +57,8 @@ inline constexpr std::array<MmaShape, 7> mma_shapes<float> = {{
 template <Scalar ScalarType>
 inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_shapes<ScalarType>)>);
 inline constexpr int largest_mma_head_dim = 256;
+/// The engine's loops have positions of 32 bits.
+inline constexpr int longest_mma_sequence = 1 << 30;
 /// Of a team's arrays, in bytes: what is copied and loaded at once. Kokkos does not promise it.
 inline constexpr int mma_scratch_alignment = 16;
 
