@@ -4,10 +4,13 @@
 #include "Random.hpp"
 
 #include <KokkosAttention_Masks.hpp>
+#include <KokkosAttention_TileWalk.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
+
+#include <algorithm>
 
 /// \file
 /// What masks say of tiles and ranges agrees with what they say of pairs.
@@ -55,6 +58,34 @@ void check_mask(M const& mask, Random& random, bool exact) {
   }
 }
 
+/// Which tiles of the other side a tile visits: exactly those with pairs, and whole ones are known to be so.
+void check_walks(Impl::BandMask const& mask, Impl::Sequence const& sequence, int size) {
+  auto const check = [&](Impl::TileWalk<int> const& walk, index_t length, auto const& tile_of) {
+    for (int begin = 0; begin < length; begin += size) {
+      int const end        = walk.end_of(begin, size);
+      Tile const tile      = tile_of(begin, end);
+      int const count      = allowed(mask, tile);
+      bool const visits    = begin >= walk.first && begin < walk.end;
+      int const pairs      = (tile.query_end - tile.query_begin) * (tile.key_end - tile.key_begin);
+      Coverage const whole = count == pairs ? Coverage::all : Coverage::some;
+      CAPTURE(tile.query_begin, tile.query_end, tile.key_begin, tile.key_end, count);
+      REQUIRE(visits == (count > 0));
+      if (visits) REQUIRE(walk.coverage(mask, tile, begin, end) == whole);
+    }
+  };
+  constexpr int own_size = 16;
+  for (index_t own = 0; own < sequence.q_len; own += own_size) {
+    Tile const queries{0, 0, own, std::min(own + own_size, sequence.q_len), 0, 0};
+    check(Impl::walk_over_keys<int>(mask, sequence, queries, size), sequence.k_len,
+          [&](int begin, int end) { return Tile{0, 0, queries.query_begin, queries.query_end, begin, end}; });
+  }
+  for (index_t own = 0; own < sequence.k_len; own += own_size) {
+    Tile const keys{0, 0, 0, 0, own, std::min(own + own_size, sequence.k_len)};
+    check(Impl::walk_over_queries<int>(mask, sequence, keys, size), sequence.q_len,
+          [&](int begin, int end) { return Tile{0, 0, begin, end, keys.key_begin, keys.key_end}; });
+  }
+}
+
 TEST_CASE("causal and window masks", "[masks]") {
   int const seed = GENERATE(range(0, 30));
   Random random(seed);
@@ -76,6 +107,7 @@ TEST_CASE("causal and window masks", "[masks]") {
   }
   // A tile that an empty band crosses is reported as partly covered, which is no error.
   check_mask(mask, random, mask.lower <= mask.upper);
+  for (int const size : {8, 32}) check_walks(mask, sequence, size);
 }
 
 TEST_CASE("masks combine", "[masks]") {

@@ -98,6 +98,18 @@ TEMPLATE_TEST_CASE("mma tiles end at a head dimension of 256", "[mma][tiles]", M
   REQUIRE(choose_mma_tile<TestType>({8, 0, h100_scratch}).value_parts == 1);
 }
 
+TEST_CASE("mma sequences end where positions of 32 bits do", "[mma][tiles]") {
+  KA::index_t const longest = KA::Impl::longest_mma_sequence;
+  KA::Impl::AttentionArguments<float> arguments{};
+  arguments.q_len = arguments.k_len = longest;
+  REQUIRE(KA::Impl::takes_lengths(arguments));
+  arguments.k_len = longest + 1;
+  REQUIRE(!KA::Impl::takes_lengths(arguments));
+  arguments.q_len = longest + 1;
+  arguments.k_len = 1;
+  REQUIRE(!KA::Impl::takes_lengths(arguments));
+}
+
 TEMPLATE_TEST_CASE("every head dimension that tiles are padded for", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
   int const head_dim  = GENERATE(1, 2, 7, 15, 16, 17, 31, 48, 63, 64, 65, 97, 127, 128, 129, 191, 192, 255, 256);

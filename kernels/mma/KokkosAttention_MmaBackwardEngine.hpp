@@ -178,11 +178,7 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
     if constexpr (!splits) {
       m_factor = m_arguments.scale;
-      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) {
-        for_each_element<row_blocks, column_blocks>(
-            [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_factor; });
-        m_factor = 1;
-      }
+      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) apply_factor(m_scores, m_factor);
     }
     if constexpr (own == Side::queries) {
       // Keys beyond the end have no weight. Queries beyond the end have one, but a dO of 0.

@@ -5,7 +5,7 @@
 #define KOKKOSATTENTION_MMAFORWARD_HPP
 
 #include <KokkosAttention_Launch.hpp>
-#include <KokkosAttention_MmaEngine.hpp>
+#include <KokkosAttention_MmaForwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -30,19 +30,9 @@ struct MmaForwardKernel {
   DropoutOfWeights dropout;
   MmaTile tile;
 
-  KOKKOS_FUNCTION index_t items() const {
-    return work_items(arguments, Side::queries, tile.queries) * tile.value_parts;
-  }
-
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, arguments, tile);
-    for (index_t n = member.league_rank(); n < items(); n += member.league_size()) {
-      WorkItem const item = work_item(arguments, Side::queries, tile.queries, n / tile.value_parts);
-      if (item.begin >= item.end) continue;
-      engine.set_part(static_cast<int>(n % tile.value_parts));
-      forward_query_tile(engine, scores, mask, dropout, item.sequence,
-                         Tile{item.sequence.batch, item.head, item.begin, item.end, 0, 0}, shape.keys);
-    }
+    MmaForwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights>{arguments, scores, mask, dropout,
+                                                                                  tile}(member);
   }
 };
 
@@ -53,13 +43,14 @@ void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const
   if constexpr (shape_number < mma_shape_count<ScalarType>) {
     if (tile.shape != shape_number)
       return mma_forward<shape_number + 1>(space, arguments, scores, mask, dropout, tile, most_teams);
-    using Kernel = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
-    Kernel const kernel{arguments, scores, mask, dropout, tile};
-    if (kernel.items() == 0) return;
-    auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(kernel.items(), index_t(most_teams))),
+    using Kernel        = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
+    index_t const items = mma_forward_items(arguments, tile);
+    if (items == 0) return;
+    auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
                                           tile.team_size, tile.vector_length);
     policy.set_scratch_size(0, Kokkos::PerTeam(tile.scratch_bytes + mma_scratch_alignment));
-    Kokkos::parallel_for("KokkosAttention::forward (mma)", as_kernel_argument(policy), kernel);
+    Kokkos::parallel_for("KokkosAttention::forward (mma)", as_kernel_argument(policy),
+                         Kernel{arguments, scores, mask, dropout, tile});
   }
 }
 

@@ -69,7 +69,7 @@ class MmaGradientRows {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {
-    apply_factor();
+    if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
       if (m_place.holds(16 * b + 8 * h, 8 * n + e)) apply(f, b, n, h, e);
     });
@@ -105,15 +105,6 @@ class MmaGradientRows {
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION void apply_factor() const {
-    if constexpr (puts_factor_off<Exponential>) {
-      if (m_factor == T(1)) return;
-      for_each_element<row_blocks, column_blocks>(
-          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_factor; });
-      m_factor = 1;
-    }
-  }
-
   KOKKOS_FORCEINLINE_FUNCTION int query(index_t i) const {
     int const n = static_cast<int>(i - (own == Side::queries ? m_place.row : m_place.column));
     return own == Side::queries ? n / 8 : n / 8 * 2 + n % 8;

@@ -123,6 +123,15 @@ KOKKOS_FORCEINLINE_FUNCTION void for_each_element(F const& f) {
   }
 }
 
+/// Multiplies scores by a factor that was put off, if it was.
+template <class Sum, class T, int row_blocks, int column_blocks>
+KOKKOS_FORCEINLINE_FUNCTION void apply_factor(Sum (&scores)[row_blocks][column_blocks], T& factor) {
+  if (factor == T(1)) return;
+  for_each_element<row_blocks, column_blocks>(
+      [&](int b, int n, int h, int e) { scores[b][n].value[2 * h + e] *= factor; });
+  factor = 1;
+}
+
 /// The lane's part of a tile's rows of scores, in registers.
 template <class Arithmetic, class T, int row_blocks, int column_blocks>
 class MmaRows {
@@ -159,7 +168,7 @@ class MmaRows {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void transform(F const& f) const {
-    apply_factor();
+    if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
       int const r = 16 * b + 8 * h, c = 8 * n + e;
       T& score = m_scores[b][n].value[2 * h + e];
@@ -217,16 +226,6 @@ class MmaRows {
     });
     m_factor = 1;
     return sum;
-  }
-
- private:
-  KOKKOS_FORCEINLINE_FUNCTION void apply_factor() const {
-    if constexpr (puts_factor_off<Exponential>) {
-      if (m_factor == T(1)) return;
-      for_each_element<row_blocks, column_blocks>(
-          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_factor; });
-      m_factor = 1;
-    }
   }
 };
 

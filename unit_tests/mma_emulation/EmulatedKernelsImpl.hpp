@@ -6,8 +6,8 @@
 
 #include "EmulatedKernels.hpp"
 
-#include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_MmaBackwardTeam.hpp>
+#include <KokkosAttention_MmaForwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
@@ -50,18 +50,10 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
   if constexpr (n < KA::Impl::mma_shape_count<T>) {
     if (tile.shape != n) return run_forward_shape<n + 1>(arguments, scores, mask, dropout, tile, schedule);
     using WarpEmulation::Member;
-    index_t const items = KA::Impl::work_items(arguments, KA::Impl::Side::queries, tile.queries) * tile.value_parts;
-    WarpEmulation::run(league(tile, items, schedule, inputs(arguments)), [&](Member const& member) {
-      KA::Impl::MmaEngine<T, Member, n, KA::Impl::is_plain<Dropout>> engine(member, arguments, tile);
-      for (index_t i = member.league_rank(); i < items; i += member.league_size()) {
-        auto const [sequence, head, begin, end] =
-            KA::Impl::work_item(arguments, KA::Impl::Side::queries, tile.queries, i / tile.value_parts);
-        if (begin >= end) continue;
-        engine.set_part(static_cast<int>(i % tile.value_parts));
-        KA::Impl::forward_query_tile(engine, scores, mask, dropout, sequence,
-                                     KA::Tile{sequence.batch, head, begin, end, 0, 0}, KA::Impl::mma_shapes<T>[n].keys);
-      }
-    });
+    index_t const items = KA::Impl::mma_forward_items(arguments, tile);
+    WarpEmulation::run(
+        league(tile, items, schedule, inputs(arguments)),
+        KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout>{arguments, scores, mask, dropout, tile});
   }
 }
 

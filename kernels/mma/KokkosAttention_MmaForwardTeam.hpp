@@ -1,0 +1,46 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMAFORWARDTEAM_HPP
+#define KOKKOSATTENTION_MMAFORWARDTEAM_HPP
+
+#include <KokkosAttention_ForwardLoop.hpp>
+#include <KokkosAttention_MmaEngine.hpp>
+#include <KokkosAttention_MmaPlain.hpp>
+
+#include <Kokkos_Core.hpp>
+
+namespace KokkosAttention::Impl {
+
+/// Items are (batch, head, query tile, part of the output's columns).
+template <Scalar ScalarType>
+KOKKOS_FUNCTION index_t mma_forward_items(ForwardArguments<ScalarType> const& arguments, MmaTile const& tile) {
+  return work_items(arguments, Side::queries, tile.queries) * tile.value_parts;
+}
+
+/// What a team of a forward kernel does: some of the work items.
+template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
+struct MmaForwardTeam {
+  static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
+
+  ForwardArguments<ScalarType> const& arguments;
+  Scores const& scores;
+  M const& mask;
+  DropoutOfWeights const& dropout;
+  MmaTile const& tile;
+
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
+    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, arguments, tile);
+    for (index_t n = member.league_rank(); n < mma_forward_items(arguments, tile); n += member.league_size()) {
+      auto const [sequence, head, begin, end] = work_item(arguments, Side::queries, tile.queries, n / tile.value_parts);
+      if (begin >= end) continue;
+      engine.set_part(static_cast<int>(n % tile.value_parts));
+      forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
+                         shape.keys);
+    }
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif
