@@ -55,12 +55,9 @@ void require_exponential(void (*exponential)(T const*, T*), int lanes, T lowest)
   REQUIRE(in_all_lanes(exponential, lanes, 2 * lowest) == T(0));
   REQUIRE(in_all_lanes(exponential, lanes, std::numeric_limits<T>::lowest()) == T(0));
   REQUIRE(std::isnan(in_all_lanes(exponential, lanes, std::numeric_limits<T>::quiet_NaN())));
-  // Below the smallest normal number, at most that.
-  for (T const x : {lowest - T(0.3), lowest - T(3), lowest - T(10)}) {
-    T const y = in_all_lanes(exponential, lanes, x);
-    REQUIRE(y >= T(0));
-    REQUIRE(y <= std::numeric_limits<T>::min());
-  }
+  // Instead of numbers that are not normal, which are slow on some processors.
+  for (T const x : {lowest - T(0.3), lowest - T(3), lowest - T(10)})
+    REQUIRE(in_all_lanes(exponential, lanes, x) == T(0));
 }
 
 TEST_CASE("vectors' exponentials are within 2 units in the last place", "[numbers]") {
@@ -92,6 +89,7 @@ TEST_CASE("the exponential of weights that become bfloat16", "[numbers]") {
     REQUIRE(weight(-infinity, 0.f) == 0.f);
     REQUIRE(weight(-infinity, -3.f) == 0.f);
     REQUIRE(weight(-1e30f, 0.f) == 0.f);
+    REQUIRE(weight(-700.f, 0.f) == 0.f);
     REQUIRE(std::abs(weight(80.f, 10.f) - 1.f) <= 0x1p-21f);
     REQUIRE(std::isnan(weight(std::numeric_limits<float>::quiet_NaN(), 0.f)));
   }

@@ -99,6 +99,9 @@ TEST_CASE("arrays of host tiles lie one after the other, aligned, and have room"
     HostBackwardTile const b = choose_host_backward_tile(q, target);
     REQUIRE(b.own == b.vectors * 16);
     REQUIRE(b.gradient_offset >= b.score_offset + std::size_t(b.other) * b.group * 64);
+    REQUIRE(b.weight_offset >= b.gradient_offset + std::size_t(b.other) * b.group * 64);
+    REQUIRE(b.weight_gradient_offset >= b.weight_offset + (pairs ? std::size_t(b.other) * b.group * 32 : 0));
+    REQUIRE(b.first_sum_offset >= b.weight_gradient_offset + (pairs ? std::size_t(b.other) * b.group * 32 : 0));
     REQUIRE(b.second_offset >= std::size_t(head_dim) * b.own * number);
     REQUIRE(b.lse_offset >=
             b.first_sum_offset + std::size_t(target == GradientOf::bias ? b.other : head_dim) * b.own * 4);

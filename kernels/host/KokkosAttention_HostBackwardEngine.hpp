@@ -51,6 +51,7 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   typename Operands::Right m_own_steps  = {};
   typename Operands::Both m_other_first = {}, m_other_second = {};
   int m_first_head = 0;  // of those that read the sequence's keys
+  bool m_drops     = false;
 
  public:
   HostBackwardEngine(BackwardArguments<ScalarType> const& arguments, Tensor<T> const& deltas,
@@ -68,15 +69,16 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   void begin_sequence(Sequence const& sequence, int kv_head) {
     m_first_head = kv_head * m_arguments.readers();
     for (int head = m_first_head; head < m_first_head + m_arguments.readers(); ++head)
-      std::fill_n(query_sums(head), sequence.q_len * query_sum_vectors(), Vector(T(0)));
+      clear(query_sums(head), query_sum_strides(), sequence.q_len, query_sum_vectors());
   }
 
   /// Stores them.
   void finish_sequence(Sequence const& sequence) const {
     for (int head = m_first_head; head < m_first_head + m_arguments.readers(); ++head) {
-      Vector const* const sums = query_sums(head);
+      Vector const* const sums  = query_sums(head);
+      HostStrides const strides = query_sum_strides();
       for (index_t i = 0; i < sequence.q_len; ++i)
-        store_row(sums + i * query_sum_vectors(), Vector(m_arguments.scale),
+        store_row(sums + i * strides.row, strides.column, Vector(m_arguments.scale),
                   MatrixRows<ScalarType>(m_arguments.dq, sequence.entry, head, sequence.q_begin + i, 1,
                                          m_arguments.head_dim));
     }
@@ -103,23 +105,34 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
                                     m_scratch + m_tile.other_second_columns);
   }
 
-  void draw(Tile const& tile, WeightDropout<T> const& dropout) const { draw_on_host(tile, dropout, kept(tile)); }
+  void draw(Tile const& tile, WeightDropout<T> const& dropout) {
+    m_drops = true;
+    draw_on_host(tile, dropout, kept(tile));
+  }
 
   /// Computes the products for a group of vectors at a time, as for the output.
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
-      int const group = group_size(tile, first);
+      int const group           = group_size(tile, first);
+      HostStrides const strides = score_strides(group);
       Operands::product(count(other, tile), group, m_arguments.head_dim, m_other_first.rows,
-                        Operands::packed_lanes(own_first(first), group), HostStore<T>{m_score, group});
+                        Operands::packed_lanes(own_first(first), m_arguments.head_dim, group),
+                        HostStore<T>{m_score, strides});
       Operands::product(count(other, tile), group, m_arguments.value_dim, m_other_second.rows,
-                        Operands::packed_lanes(own_second(first), group), HostStore<T>{m_gradient, group});
+                        Operands::packed_lanes(own_second(first), m_arguments.value_dim, group),
+                        HostStore<T>{m_gradient, strides});
       for (int v = 0; v < group; ++v) {
         int const row = (first + v) * Vector::lanes;
         m_prefetch.step();
-        f(HostGradientLanes<T, own>(
-            {m_score + v, m_gradient + v, group, count(other, tile), begin_of(other, tile), m_arguments.scale},
-            begin_of(own, tile) + row, Kokkos::min(Vector::lanes, count(own, tile) - row),
+        HostGradientWriter<Operands, target> const writer{
+            Operands::weight_writer(v, m_tile.other, m_scratch + m_tile.weight_offset),
+            Operands::weight_writer(v, m_tile.other, m_scratch + m_tile.weight_gradient_offset),
+            weight_row_writer(tile), first + v};
+        f(HostGradientLanes<T, own, HostGradientWriter<Operands, target>>(
+            {m_score + strides(0, v), m_gradient + strides(0, v), strides.row, count(other, tile),
+             begin_of(other, tile), m_arguments.scale},
+            writer, begin_of(own, tile) + row, Kokkos::min(Vector::lanes, count(own, tile) - row),
             {m_lse, m_delta, tile.query_begin}, kept(tile)));
       }
       if constexpr (target == GradientOf::bias)
@@ -132,11 +145,12 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   /// Done by for_each_row, but for the gradients of queries where all are computed: sums over all of the tile's keys.
   void accumulate(Tile const& tile) const {
     if constexpr (target == GradientOf::all) {
-      int const sum_vectors = query_sum_vectors();
-      Operands::product(
-          count(other, tile), sum_vectors, count(own, tile),
-          Operands::weight_rows(m_gradient, m_tile.group, vectors(tile), m_scratch + m_tile.weight_row_offset),
-          m_own_steps, HostAdd<T>{query_sums(tile.head) + tile.query_begin * sum_vectors, sum_vectors});
+      std::byte* const rows = m_scratch + m_tile.weight_row_offset;
+      Operands::pad_weight_rows(count(other, tile), vectors(tile), rows);
+      HostStrides const strides = query_sum_strides();
+      Operands::product(count(other, tile), query_sum_vectors(), count(own, tile),
+                        Operands::weight_rows(m_gradient, m_tile.group >= vectors(tile), vectors(tile), rows),
+                        m_own_steps, HostAdd<T>{query_sums(tile.head) + tile.query_begin * strides.row, strides});
     }
   }
 
@@ -189,26 +203,42 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   void accumulate(Tile const& tile, int first, int group) const {
     if constexpr (target != GradientOf::queries)
       if (m_arguments.dv.data != nullptr)
-        add_product(m_arguments.value_dim, m_other_second.columns, m_score, second_sums(first), tile, group);
+        add_product(m_arguments.value_dim, m_other_second.columns,
+                    as_factor(m_score, tile, group, m_tile.weight_offset), second_sums(first), tile, group);
     if (target == GradientOf::queries || m_arguments.dk.data != nullptr)
-      add_product(m_arguments.head_dim, m_other_first.columns, m_gradient, first_sums(first), tile, group);
+      add_product(m_arguments.head_dim, m_other_first.columns,
+                  as_factor(m_gradient, tile, group, m_tile.weight_gradient_offset), first_sums(first), tile, group);
     if constexpr (target == GradientOf::all)
-      Operands::set_weight_rows(m_gradient, count(other, tile), count(own, tile), first, group, vectors(tile),
-                                m_scratch + m_tile.weight_row_offset);
+      if (Operands::pairs ? m_drops : group < vectors(tile)) {
+        auto const writer         = weight_row_writer(tile);
+        HostStrides const strides = score_strides(group);
+        for (int r = 0; r < count(other, tile); ++r)
+          for (int v = 0; v < group; ++v) writer.set(r, first + v, m_gradient[strides(r, v)]);
+      }
+  }
+
+  /// Weights of a group, or their gradients.
+  typename Operands::Right as_factor(Vector* numbers, Tile const& tile, int group, std::size_t offset) const {
+    return Operands::weights(numbers, score_strides(group), count(other, tile), group, m_tile.other, m_drops,
+                             m_scratch + offset);
+  }
+
+  typename Operands::WeightRowWriter weight_row_writer(Tile const& tile) const {
+    return Operands::weight_row_writer(count(own, tile), vectors(tile), m_scratch + m_tile.weight_row_offset);
   }
 
   /// sums += (other side's rows)^T * factors
-  void add_product(int dim, typename Operands::Left const& columns, Vector const* factors, Vector* sums,
-                   Tile const& tile, int group) const {
-    Operands::product(dim, group, count(other, tile), columns,
-                      Operands::weights(factors, count(other, tile), group, m_scratch + m_tile.weight_offset),
-                      HostAdd<T>{sums, group});
+  void add_product(int dim, typename Operands::Left const& columns, typename Operands::Right const& factors,
+                   Vector* sums, Tile const& tile, int group) const {
+    Operands::product(dim, group, count(other, tile), columns, factors,
+                      HostAdd<T>{sums, Operands::strides(dim, group)});
   }
 
   /// The bias' own sums: of gradients, other side by own.
   void add_gradients(Tile const& tile, int first, int group) const {
+    HostStrides const strides = score_strides(group);
     for (int r = 0; r < count(other, tile); ++r)
-      for (int v = 0; v < group; ++v) m_first_sum[r * m_tile.vectors + first + v] += m_gradient[r * group + v];
+      for (int v = 0; v < group; ++v) m_first_sum[r * m_tile.vectors + first + v] += m_gradient[strides(r, v)];
   }
 
   void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor, Vector* sums,
@@ -218,11 +248,18 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
                                     dim);
     for (int v = 0; v < vectors(tile); ++v) {
       int const first           = v / m_tile.group * m_tile.group;
-      Vector const* const group = of_group(sums, first, group_bytes);
-      store_lanes(group + (v - first), group_size(tile, first), Vector(factor), v * Vector::lanes, to);
+      HostStrides const strides = Operands::strides(dim, group_size(tile, first));
+      store_lanes(of_group(sums, first, group_bytes) + strides(0, v - first), strides.row, Vector(factor),
+                  v * Vector::lanes, to);
     }
   }
 
+  static void clear(Vector* sums, HostStrides const& strides, index_t rows, int columns) {
+    for (int v = 0; v < columns; ++v)
+      for (index_t i = 0; i < rows; ++i) sums[strides(i, v)] = Vector(T(0));
+  }
+
+  HostStrides score_strides(int group) const { return Operands::strides(m_tile.other, group); }
   /// Vectors of the group that begins with vector `first`.
   int group_size(Tile const& tile, int first) const { return Kokkos::min(m_tile.group, vectors(tile) - first); }
   std::byte* own_first(int first) const { return m_scratch + first / m_tile.group * m_tile.first_group_bytes; }
@@ -240,6 +277,7 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
     return reinterpret_cast<Vector*>(reinterpret_cast<T*>(m_scratch + m_tile.query_sum_offset) +
                                      (head - m_first_head) * m_tile.query_sum_stride);
   }
+  HostStrides query_sum_strides() const { return Operands::strides(m_arguments.q_len, query_sum_vectors()); }
   int query_sum_vectors() const { return (m_arguments.head_dim + Vector::lanes - 1) / Vector::lanes; }
 };
 

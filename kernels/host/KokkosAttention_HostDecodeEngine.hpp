@@ -104,7 +104,7 @@ class HostDecodeEngine {
     for (int i = 0; i < queries(tile); ++i) {
       index_t const row = m_sequence.q_begin + tile.query_begin + i;
       // Nothing was summed where there was nothing to attend.
-      store_row(m_output + i * dim, Vector(m_states[i].normalisation()),
+      store_row(m_output + i * dim, 1, Vector(m_states[i].normalisation()),
                 MatrixRows<Stored>(m_out, m_sequence.entry, tile.head, row, 1, m_arguments.value_dim));
       if (m_lse.data != nullptr) m_lse(m_sequence.entry, tile.head, row, 0) = m_states[i].lse();
     }

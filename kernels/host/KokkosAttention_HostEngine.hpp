@@ -100,17 +100,18 @@ class HostEngine {
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
-      int const group = group_size(tile, first);
-      multiply(keys(tile), group, m_arguments.head_dim, m_key, Operands::packed_lanes(query_group(first), group),
-               HostStore<T>{m_score, group});
+      int const group           = group_size(tile, first);
+      HostStrides const strides = Operands::strides(m_tile.keys, group);
+      multiply(keys(tile), group, m_arguments.head_dim, m_key,
+               Operands::packed_lanes(query_group(first), m_arguments.head_dim, group), HostStore<T>{m_score, strides});
       HostStates<T> const states{m_states.maximum + first, m_states.sum + first, m_states.rescale + first};
-      auto const weights = Operands::weight_writer(m_score, group, m_drops, m_scratch + m_tile.weight_offset);
       for (int v = 0; v < group; ++v) {
         int const query = (first + v) * Vector::lanes;
         m_prefetch.step();
-        f(HostLanes<T, Operands>(m_score, group, keys(tile), v, Kokkos::min(Vector::lanes, queries(tile) - query),
-                                 tile.query_begin + query, tile.key_begin, m_arguments.scale, weights, states,
-                                 kept(tile)));
+        f(HostLanes<T, Operands>(
+            m_score + strides(0, v), strides.row, keys(tile), v, Kokkos::min(Vector::lanes, queries(tile) - query),
+            tile.query_begin + query, tile.key_begin, m_arguments.scale,
+            Operands::weight_writer(v, m_tile.keys, m_scratch + m_tile.weight_offset), m_drops, states, kept(tile)));
       }
       accumulate(tile, first, group);
     }
@@ -131,8 +132,9 @@ class HostEngine {
         if (m_lse.data != nullptr && i < queries(tile))
           m_lse(m_sequence.entry, tile.head, m_sequence.q_begin + tile.query_begin + i, 0) = state.lse();
       }
-      int const first = v / m_tile.group * m_tile.group;
-      store_lanes(output_group(first) + (v - first), group_size(tile, first), Vector::load(normalisation),
+      int const first           = v / m_tile.group * m_tile.group;
+      HostStrides const strides = output_strides(group_size(tile, first));
+      store_lanes(output_group(first) + strides(0, v - first), strides.row, Vector::load(normalisation),
                   v * Vector::lanes, to);
     }
   }
@@ -148,6 +150,7 @@ class HostEngine {
     return reinterpret_cast<Vector*>(m_scratch + m_tile.output_offset +
                                      first / m_tile.group * m_tile.output_group_bytes);
   }
+  HostStrides output_strides(int group) const { return Operands::strides(m_arguments.value_dim, group); }
   static T lane(Vector const* vectors, int v, int l) { return reinterpret_cast<T const*>(vectors + v)[l]; }
 
   Rows rows_of(Tensor<ScalarType const> const& tensor, Tile const& tile, int dim) const {
@@ -156,17 +159,17 @@ class HostEngine {
   }
 
   void accumulate(Tile const& tile, int first, int group) const {
-    Vector* const output = output_group(first);
+    Vector* const output      = output_group(first);
+    HostStrides const strides = output_strides(group);
     for (int v = 0; v < group; ++v) {
       Vector const rescale = m_states.rescale[first + v];
       if (all_are_one(rescale)) continue;
-      for (int d = 0; d < m_arguments.value_dim; ++d) output[d * group + v] *= rescale;
+      for (int d = 0; d < m_arguments.value_dim; ++d) output[strides(d, v)] *= rescale;
     }
-    std::byte* const packed = m_scratch + m_tile.weight_offset;
     multiply(m_arguments.value_dim, group, keys(tile), m_value,
-             m_drops ? Operands::weights(m_score, keys(tile), group, packed)
-                     : Operands::written_weights(keys(tile), group, m_score, packed),
-             HostAdd<T>{output, group});
+             Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(tile), group, m_tile.keys, m_drops,
+                               m_scratch + m_tile.weight_offset),
+             HostAdd<T>{output, strides});
   }
 
   /// A product, with steps of the prefetch as it goes.

@@ -20,7 +20,7 @@ namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 template <class T>
 struct HostGradientTile {
   HostVector<T>*scores, *gradients;
-  int stride;  // in vectors
+  index_t stride;  // in vectors
   int others;
   index_t first_other;
   T factor;  // that the scores have still to be multiplied by
@@ -38,11 +38,36 @@ struct HostLaneRows {
   index_t first;
 };
 
-template <class T, Side own>
+/// Takes the weights of a vector, and their gradients, to where products read them.
+template <class Operands, GradientOf target>
+struct HostGradientWriter {
+  static constexpr bool active = Operands::pairs && target != GradientOf::bias;
+  using Vector                 = typename Operands::Vector;
+
+  typename Operands::WeightWriter weights, gradients;
+  typename Operands::WeightRowWriter gradient_rows;
+  int vector;  // of the tile
+
+  /// Of rows r and r + 1 of the other side.
+  KOKKOS_FORCEINLINE_FUNCTION void set(int r, Vector const (&weight)[2], Vector const (&gradient)[2]) const {
+    if constexpr (target != GradientOf::queries) weights.set(r, weight[0], weight[1]);
+    gradients.set(r, gradient[0], gradient[1]);
+    if constexpr (target == GradientOf::all)
+      for (int n = 0; n < 2; ++n) gradient_rows.set(r + n, vector, gradient[n]);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void set_last(int r, Vector weight, Vector gradient) const {
+    if constexpr (target != GradientOf::queries) weights.set_last(r, weight);
+    gradients.set_last(r, gradient);
+    if constexpr (target == GradientOf::all) gradient_rows.set(r, vector, gradient);
+  }
+};
+
+template <class T, Side own, class Writer>
 class HostGradientLanes {
   using Vector = HostVector<T>;
 
   HostGradientTile<T> m_tile;
+  Writer m_writer;
   mutable T m_factor;
   index_t m_first;  // position of the first lane's row
   int m_rows;       // how many lanes have one
@@ -53,9 +78,15 @@ class HostGradientLanes {
   using value_type = T;
 
   KOKKOS_FORCEINLINE_FUNCTION
-  HostGradientLanes(HostGradientTile<T> const& tile, index_t first, int rows, HostStatistics<T> const& statistics,
-                    KeptWeights const& kept)
-      : m_tile(tile), m_factor(tile.factor), m_first(first), m_rows(rows), m_statistics(statistics), m_kept(kept) {}
+  HostGradientLanes(HostGradientTile<T> const& tile, Writer const& writer, index_t first, int rows,
+                    HostStatistics<T> const& statistics, KeptWeights const& kept)
+      : m_tile(tile),
+        m_writer(writer),
+        m_factor(tile.factor),
+        m_first(first),
+        m_rows(rows),
+        m_statistics(statistics),
+        m_kept(kept) {}
 
   KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const { return m_statistics.delta[i - m_statistics.query_begin]; }
   KOKKOS_FORCEINLINE_FUNCTION Vector weight(index_t i, Vector score) const {
@@ -108,6 +139,32 @@ class HostGradientLanes {
       m_tile.gradients[r * m_tile.stride] = gradient;
     }
     m_factor = T(1);
+  }
+
+  /// The same, for the products: scores and gradients are not in their places afterwards.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void store_lanes(F const& f) const requires Writer::active {
+    // Copies, as members would be read again after each store.
+    auto const tile     = m_tile;
+    auto const writer   = m_writer;
+    T const factor      = m_factor;
+    auto const apply_to = [&](int r, Vector& score, Vector& gradient) {
+      score    = factor * tile.scores[r * tile.stride];
+      gradient = tile.gradients[r * tile.stride];
+      apply(f, HostLaneRows{m_first}, tile.first_other + r, score, gradient);
+    };
+    int r = 0;
+    for (; r + 2 <= tile.others; r += 2) {
+      Vector score[2], gradient[2];
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < 2; ++n) apply_to(r + n, score[n], gradient[n]);
+      writer.set(r, score, gradient);
+    }
+    if (r < tile.others) {
+      Vector score, gradient;
+      apply_to(r, score, gradient);
+      writer.set_last(r, score, gradient);
+    }
   }
 
  private:

@@ -77,23 +77,33 @@ void keys_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* s
   key_tile(engine, call, item.sequence, item.head, item.begin, item.end);
 }
 
-/// What comes after item n of all_item.
+/// What item n of all_item writes, and what comes after it.
 template <Scalar ScalarType>
-HostPrefetch next_inputs(HostBackwardCall<ScalarType> const& call, index_t n) {
+HostPrefetch gradients_and_next_inputs(HostBackwardCall<ScalarType> const& call, index_t n) {
   using Rows = MatrixRows<ScalarType const>;
   HostPrefetch prefetch;
   auto const& a = call.loop.arguments;
   if (a.packed() || a.q_len > host_short_length || a.k_len > host_short_length || a.q_len == 0 || a.k_len == 0 ||
-      a.readers() == 0 || n + 1 >= index_t(a.batch) * a.kv_heads)
+      a.readers() == 0)
     return prefetch;
-  int const entry = static_cast<int>((n + 1) / a.kv_heads), kv_head = static_cast<int>((n + 1) % a.kv_heads);
-  int const head    = kv_head * a.readers();  // the first that reads the keys
   int const queries = static_cast<int>(a.q_len), keys = static_cast<int>(a.k_len);
-  prefetch.add(Rows(a.d_out, entry, head, 0, queries, a.value_dim));
-  prefetch.add(Rows(a.out, entry, head, 0, queries, a.value_dim));
-  prefetch.add(Rows(a.q, entry, head, 0, queries, a.head_dim));
-  prefetch.add(Rows(a.k, entry, kv_head, 0, keys, a.head_dim));
-  prefetch.add(Rows(a.v, entry, kv_head, 0, keys, a.value_dim));
+  auto const add_gradients = [&](Tensor<ScalarType> const& tensor, int heads, int rows, int dim) {
+    int const head = static_cast<int>(n % a.kv_heads) * heads;
+    if (tensor.data != nullptr)
+      prefetch.add(MatrixRows<ScalarType>(tensor, static_cast<int>(n / a.kv_heads), head, 0, rows, dim));
+  };
+  add_gradients(a.dk, 1, keys, a.head_dim);
+  add_gradients(a.dv, 1, keys, a.value_dim);
+  add_gradients(a.dq, a.readers(), queries, a.head_dim);
+  if (n + 1 < index_t(a.batch) * a.kv_heads) {
+    int const entry = static_cast<int>((n + 1) / a.kv_heads), kv_head = static_cast<int>((n + 1) % a.kv_heads);
+    int const head = kv_head * a.readers();  // the first that reads the keys
+    prefetch.add(Rows(a.d_out, entry, head, 0, queries, a.value_dim));
+    prefetch.add(Rows(a.out, entry, head, 0, queries, a.value_dim));
+    prefetch.add(Rows(a.q, entry, head, 0, queries, a.head_dim));
+    prefetch.add(Rows(a.k, entry, kv_head, 0, keys, a.head_dim));
+    prefetch.add(Rows(a.v, entry, kv_head, 0, keys, a.value_dim));
+  }
   int const tiles = (keys + call.tile.own - 1) / call.tile.own * ((queries + call.tile.other - 1) / call.tile.other);
   prefetch.divide(tiles * call.tile.vectors * a.readers());
   return prefetch;
@@ -115,7 +125,8 @@ void all_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* sc
     write_delta(call, of_queries.entry, head, of_queries.q_begin, of_queries.q_begin + of_queries.q_len);
 
   [[maybe_unused]] HostTileRegisters const registers;
-  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch, next_inputs(call, n));
+  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch,
+                                                         gradients_and_next_inputs(call, n));
   engine.begin_sequence(of_queries, kv_head);
   for (index_t begin = 0; begin < of_keys.k_len; begin += call.tile.own)
     key_tile(engine, call, of_keys, kv_head, begin, Kokkos::min(begin + call.tile.own, of_keys.k_len));

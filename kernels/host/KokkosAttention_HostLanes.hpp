@@ -25,13 +25,15 @@ struct HostStates {
 /// \tparam Operands has the exponential, and what takes the weights
 template <class T, class Operands>
 class HostLanes {
-  HostVector<T>* m_scores;  // a row of the tile's vectors a key; of each, this object's vector
-  int m_stride, m_keys;
+  HostVector<T>* m_scores;  // of the first key; the next one's are a stride away
+  index_t m_stride;
+  int m_keys;
   int m_vector,
       m_queries;  // which vector, and how many of its lanes are queries
   index_t m_query, m_first_key;
   mutable T m_factor;  // that the scores in memory have still to be multiplied by
   typename Operands::WeightWriter m_weights;
+  bool m_in_place;  // weights take the scores' places, not the writer's
   HostStates<T> m_states;
   KeptWeights m_kept;
 
@@ -39,10 +41,10 @@ class HostLanes {
   using value_type = T;
 
   KOKKOS_FORCEINLINE_FUNCTION
-  HostLanes(HostVector<T>* scores, int stride, int keys, int vector, int queries, index_t query, index_t first_key,
-            T factor, typename Operands::WeightWriter const& weights, HostStates<T> const& states,
+  HostLanes(HostVector<T>* scores, index_t stride, int keys, int vector, int queries, index_t query, index_t first_key,
+            T factor, typename Operands::WeightWriter const& weights, bool in_place, HostStates<T> const& states,
             KeptWeights const& kept)
-      : m_scores(scores + vector),
+      : m_scores(scores),
         m_stride(stride),
         m_keys(keys),
         m_vector(vector),
@@ -51,6 +53,7 @@ class HostLanes {
         m_first_key(first_key),
         m_factor(factor),
         m_weights(weights),
+        m_in_place(in_place || !Operands::pairs),
         m_states(states),
         m_kept(kept) {
     if (factor < T(0)) multiply_by_factor();  // would make the smallest the largest
@@ -90,30 +93,48 @@ class HostLanes {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION HostVector<T> maximum() const {
-    // Two at a time: each waits for the one before it.
-    HostVector<T> even = m_scores[0], odd = m_scores[0];
+    constexpr int chains = 4;  // as each waits for the one before it
+    HostVector<T> most[chains];
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < chains; ++n) most[n] = m_scores[0];
     int j = 0;
-    for (; j + 2 <= m_keys; j += 2) {
-      even = larger(even, m_scores[j * m_stride]);
-      odd  = larger(odd, m_scores[(j + 1) * m_stride]);
+    for (; j + chains <= m_keys; j += chains) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < chains; ++n) most[n] = larger(most[n], m_scores[(j + n) * m_stride]);
     }
-    if (j < m_keys) even = larger(even, m_scores[j * m_stride]);
-    return m_factor * larger(even, odd);
+    for (; j < m_keys; ++j) most[0] = larger(most[0], m_scores[j * m_stride]);
+    return m_factor * larger(larger(most[0], most[1]), larger(most[2], most[3]));
   }
 
   /// Replaces each score by exp(score - shift) and returns the sums over keys.
   KOKKOS_FORCEINLINE_FUNCTION HostVector<T> exponentiate(HostVector<T> shift) const {
+    // Copies, as members would be read again after each store of weights.
+    HostVector<T>* const scores = m_scores;
+    index_t const stride        = m_stride;
+    int const keys              = m_keys;
+    T const factor              = m_factor;
+    bool const in_place         = m_in_place;
+    auto const weights          = m_weights;
+    auto const exponential      = [=](int j) { return Operands::exponential(factor, scores[j * stride], shift); };
     HostVector<T> even(T(0)), odd(T(0));
     int j = 0;
-    for (; j + 2 <= m_keys; j += 2) {
-      HostVector<T> const first = exponential(j, shift), second = exponential(j + 1, shift);
-      m_weights.set(j, m_vector, first, second);
+    for (; j + 2 <= keys; j += 2) {
+      HostVector<T> const first = exponential(j), second = exponential(j + 1);
+      if (in_place) {
+        scores[j * stride]       = first;
+        scores[(j + 1) * stride] = second;
+      } else {
+        weights.set(j, first, second);
+      }
       even += first;
       odd += second;
     }
-    if (j < m_keys) {
-      HostVector<T> const last = exponential(j, shift);
-      m_weights.set_last(j, m_vector, last);
+    if (j < keys) {
+      HostVector<T> const last = exponential(j);
+      if (in_place)
+        scores[j * stride] = last;
+      else
+        weights.set_last(j, last);
       even += last;
     }
     m_factor = T(1);
@@ -121,9 +142,6 @@ class HostLanes {
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION HostVector<T> exponential(int j, HostVector<T> shift) const {
-    return Operands::exponential(m_factor, m_scores[j * m_stride], shift);
-  }
   KOKKOS_FORCEINLINE_FUNCTION void multiply_by_factor() const {
     for (int j = 0; j < m_keys; ++j) m_scores[j * m_stride] = m_factor * m_scores[j * m_stride];
     m_factor = T(1);

@@ -11,6 +11,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
+#include <type_traits>
 
 /// \file
 /// Factors of products as numbers of the accumulation type.
@@ -38,8 +39,12 @@ struct HostNumbers {
 
   static Left rows(Source const& source, std::byte* to) { return both(source, to, nullptr).rows; }
   static Left columns(Source const& source, std::byte* to) { return both(source, to, nullptr).columns; }
+  /// Where rows lie densely, they are the factors: apart from each other, they could displace each other from a cache.
   /// \param columns_to not used: both are the same numbers
   static Both both(Source const& source, std::byte* to, std::byte* /*columns_to*/) {
+    if constexpr (std::is_same_v<ScalarType, T>)
+      if (source.column_stride == 1 && source.row_stride <= 2 * source.columns)
+        return {{source.data, source.row_stride, 1}, {source.data, 1, source.row_stride}};
     auto* const numbers = reinterpret_cast<T*>(to);
     copy_rows<ScalarType>(source, numbers, source.columns);
     return {{numbers, source.columns, 1}, {numbers, 1, source.columns}};
@@ -63,56 +68,55 @@ struct HostNumbers {
         for (int n = 0; n < Vector::lanes; ++n)
           numbers[d * stride + i + n] = i + n < source.rows ? static_cast<T>(source(i + n, d)) : T(0);
     }
-    return {reinterpret_cast<Vector const*>(to), vectors};
+    return packed_lanes(to, source.columns, vectors);
   }
 
   /// What lanes() packed there.
-  static Right packed_lanes(std::byte const* at, int vectors) { return {reinterpret_cast<Vector const*>(at), vectors}; }
+  static Right packed_lanes(std::byte const* at, int steps, int vectors) {
+    return {reinterpret_cast<Vector const*>(at), strides(steps, vectors)};
+  }
 
   /// Right factor with a column of the source in each lane, a step for each of its rows. Lanes beyond the columns are
   /// undefined.
   static Right steps(Source const& source, std::byte* to) {
     int const vectors = (source.columns + Vector::lanes - 1) / Vector::lanes;
     copy_rows<ScalarType>(source, reinterpret_cast<T*>(to), vectors * Vector::lanes);
-    return {reinterpret_cast<Vector const*>(to), vectors};
+    return {reinterpret_cast<Vector const*>(to), strides(source.rows, vectors)};
   }
 
-  /// Takes weights, vector v of keys j and j + 1, or of the last key j, to where products read them.
+  /// Of the vectors of right factors and results.
+  static HostStrides strides(index_t /*rows*/, int vectors) { return {vectors, 1}; }
+
+  /// Takes weights of a vector, of steps j and j + 1, or of the last step j, to where products read them. Numbers stay
+  /// where the scores are.
   struct WeightWriter {
-    Vector* scores;
-    int vectors;
-
-    KOKKOS_FORCEINLINE_FUNCTION void set(int j, int v, Vector first, Vector second) const {
-      scores[j * vectors + v]       = first;
-      scores[(j + 1) * vectors + v] = second;
-    }
-    KOKKOS_FORCEINLINE_FUNCTION void set_last(int j, int v, Vector last) const { scores[j * vectors + v] = last; }
+    KOKKOS_FORCEINLINE_FUNCTION void set(int, Vector, Vector) const {}
+    KOKKOS_FORCEINLINE_FUNCTION void set_last(int, Vector) const {}
   };
-  /// \param in_place weights take the place of the scores
-  static WeightWriter weight_writer(Vector* scores, int vectors, bool /*in_place*/, std::byte* /*to*/) {
-    return {scores, vectors};
-  }
-  /// What was written in another place, as right factor.
-  static Right written_weights(int /*steps*/, int vectors, Vector* scores, std::byte* /*to*/) {
-    return {scores, vectors};
+  /// For vector v, with room for so many steps.
+  static WeightWriter weight_writer(int /*v*/, int /*room*/, std::byte* /*to*/) { return {}; }
+  /// What was written, as right factor.
+  /// \param in_place weights have been left in the scores' places
+  static Right weights(Vector const* scores, HostStrides const& strides, int /*steps*/, int /*vectors*/, int /*room*/,
+                       bool /*in_place*/, std::byte* /*to*/) {
+    return {scores, strides};
   }
 
-  /// Scores, of which there are a row of `vectors` for each step, as right factor.
-  static Right weights(Vector const* scores, int /*steps*/, int vectors, std::byte* /*to*/) {
-    return {scores, vectors};
+  /// The same as left factor, vector by vector: element (row, step) is lane `step` of row `row`.
+  struct WeightRowWriter {
+    Vector* vectors;
+    int stride;
+
+    KOKKOS_FORCEINLINE_FUNCTION void set(int i, int v, Vector vector) const { vectors[i * stride + v] = vector; }
+  };
+  static WeightRowWriter weight_row_writer(int /*columns*/, int vectors, std::byte* to) {
+    return {reinterpret_cast<Vector*>(to), vectors};
   }
-  /// The same as left factor: element (row, step) is lane `step` of row `row`. Groups of vectors become parts of it;
-  /// where one group has all vectors, the scores are it.
-  static void set_weight_rows(Vector const* scores, int rows, int /*columns*/, int first, int group, int vectors,
-                              std::byte* to) {
-    if (group == vectors) return;
-    auto* const numbers = reinterpret_cast<Vector*>(to);
-    for (int i = 0; i < rows; ++i)
-      for (int v = 0; v < group; ++v) numbers[i * vectors + first + v] = scores[i * group + v];
-  }
-  static Left weight_rows(Vector const* scores, int group, int vectors, std::byte* to) {
-    return {group >= vectors ? reinterpret_cast<T const*>(scores) : reinterpret_cast<T const*>(to),
-            vectors * Vector::lanes, 1};
+  /// Zeros after the last vector, up to what a product reads.
+  static void pad_weight_rows(int /*rows*/, int /*vectors*/, std::byte* /*to*/) {}
+  /// \param whole where one group has all vectors, the scores are the factor
+  static Left weight_rows(Vector const* scores, bool whole, int vectors, std::byte* to) {
+    return {whole ? reinterpret_cast<T const*>(scores) : reinterpret_cast<T const*>(to), vectors * Vector::lanes, 1};
   }
 
   /// exp(factor * score - shift).

@@ -51,16 +51,22 @@ void draw_on_host(Tile const& tile, WeightDropout<T> const& dropout, KeptWeights
 
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION bool all_are_one(HostVector<T> vector) {
-  auto const different = vector.numbers() != T(1);
-  bool any             = false;
+  typename VectorTypes<T>::Integers const different = vector.numbers() != T(1);
+#if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
+  auto const bits = (__m512i)different;
+  return _mm512_test_epi64_mask(bits, bits) == 0;
+#else
+  bool any = false;
   for (int l = 0; l < HostVector<T>::lanes; ++l) any |= different[l] != 0;
   return !any;
+#endif
 }
 
 /// Stores factor * sums, a row of `to` from row `first` on from each lane; sums of its columns are `stride` vectors
 /// apart. Rows whose factor is 0 become 0.
 template <class Stored, class T>
-void store_lanes(HostVector<T> const* sums, int stride, HostVector<T> factor, int first, MatrixRows<Stored> const& to) {
+void store_lanes(HostVector<T> const* sums, index_t stride, HostVector<T> factor, int first,
+                 MatrixRows<Stored> const& to) {
   using Vector   = HostVector<T>;
   using Numbers  = typename VectorTypes<T>::Numbers;
   int const rows = Kokkos::min(Vector::lanes, to.rows - first);
@@ -84,12 +90,12 @@ void store_lanes(HostVector<T> const* sums, int stride, HostVector<T> factor, in
   }
 }
 
-/// Stores factor * numbers in a row.
+/// Stores factor * numbers in a row, from vectors a stride apart.
 template <class Stored, class T>
-void store_row(HostVector<T> const* vectors, HostVector<T> factor, MatrixRows<Stored> const& to) {
+void store_row(HostVector<T> const* vectors, index_t stride, HostVector<T> factor, MatrixRows<Stored> const& to) {
   using Vector = HostVector<T>;
   for (int d = 0; d < to.columns; d += Vector::lanes) {
-    Vector const product = factor * vectors[d / Vector::lanes];
+    Vector const product = factor * vectors[d / Vector::lanes * stride];
     if (to.column_stride == 1 && d + Vector::lanes <= to.columns) {
       store(product, &to(0, d));
     } else {

@@ -42,9 +42,9 @@ KOKKOS_FORCEINLINE_FUNCTION Bits32 pairs_of_rows(Bits16 even, Bits16 odd) {
   return pairs_of_halves(_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)even), (__m256i)odd, 1));
 }
 
-/// Pairs of neighbouring lanes of the first vector, then of the second.
-KOKKOS_FORCEINLINE_FUNCTION Bits32 pairs_of_neighbours(HostVector<float> first, HostVector<float> second) {
-  return (Bits32)_mm512_cvtne2ps_pbh(second.numbers(), first.numbers());
+/// The lanes, rounded to the nearest.
+KOKKOS_FORCEINLINE_FUNCTION Bits16 rounded_lanes(HostVector<float> vector) {
+  return (Bits16)_mm512_cvtneps_pbh(vector.numbers());
 }
 
 /// The vector with zeros from lane `count` on.
@@ -76,6 +76,9 @@ class HostTileRegisters {
 inline constexpr int amx_rows  = 16;
 inline constexpr int amx_pairs = 16;  // steps of a tile
 
+/// Left factors lie tile by tile, in chunks of a tile's steps; those of 16 rows one after the other.
+inline constexpr bool left_tiles = true;
+
 template <class Target>
 inline constexpr bool adds = false;
 template <>
@@ -85,20 +88,21 @@ inline constexpr bool adds<HostAdd<float>> = true;
 template <bool two_rows, bool two_columns, class Target>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_tiles_of(int row, int column, int chunks, HostLeft<HostPair> const& left,
                                                    HostRight<Bits32> const& right, Target const& target) {
-  auto* const c00     = target.data + row * target.stride + column;
-  auto* const c10     = c00 + amx_rows * target.stride;
-  long const c_stride = target.stride * 64;
-  auto const* a0      = left.data + row * left.row_stride;
-  auto const* a1      = a0 + amx_rows * left.row_stride;
-  long const a_stride = left.row_stride * long(sizeof(HostPair));
-  auto const* b       = right.data + column;
-  long const b_stride = right.stride * 64;
+  constexpr int stride = 64;  // bytes of a row: tiles are contiguous
+  auto* const c00      = target.data + target.strides(row, column);
+  auto* const c01      = c00 + target.strides.column;
+  auto* const c10      = c00 + amx_rows;
+  auto* const c11      = c01 + amx_rows;
+  auto const* a0       = left.data + row * left.row_stride;
+  auto const* a1       = a0 + amx_rows * left.row_stride;
+  auto const* b0       = right.data + right.strides(0, column);
+  auto const* b1       = b0 + right.strides.column;
 
   if constexpr (adds<Target>) {
-    _tile_loadd(0, c00, c_stride);
-    if constexpr (two_columns) _tile_loadd(1, c00 + 1, c_stride);
-    if constexpr (two_rows) _tile_loadd(2, c10, c_stride);
-    if constexpr (two_rows && two_columns) _tile_loadd(3, c10 + 1, c_stride);
+    _tile_loadd(0, c00, stride);
+    if constexpr (two_columns) _tile_loadd(1, c01, stride);
+    if constexpr (two_rows) _tile_loadd(2, c10, stride);
+    if constexpr (two_rows && two_columns) _tile_loadd(3, c11, stride);
   } else {
     _tile_zero(0);
     if constexpr (two_columns) _tile_zero(1);
@@ -106,26 +110,27 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_tiles_of(int row, int column, int chun
     if constexpr (two_rows && two_columns) _tile_zero(3);
   }
   for (int chunk = 0; chunk < chunks; ++chunk) {
-    _tile_loadd(4, a0, a_stride);
-    _tile_loadd(6, b, b_stride);
+    _tile_loadd(4, a0, stride);
+    _tile_loadd(6, b0, stride);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (two_columns) {
-      _tile_loadd(7, b + 1, b_stride);
+      _tile_loadd(7, b1, stride);
       _tile_dpbf16ps(1, 4, 7);
     }
     if constexpr (two_rows) {
-      _tile_loadd(5, a1, a_stride);
+      _tile_loadd(5, a1, stride);
       _tile_dpbf16ps(2, 5, 6);
     }
     if constexpr (two_rows && two_columns) _tile_dpbf16ps(3, 5, 7);
-    a0 += amx_pairs;
-    a1 += amx_pairs;
-    b += amx_pairs * right.stride;
+    a0 += amx_rows * amx_pairs;
+    a1 += amx_rows * amx_pairs;
+    b0 += amx_pairs;
+    b1 += amx_pairs;
   }
-  _tile_stored(0, c00, c_stride);
-  if constexpr (two_columns) _tile_stored(1, c00 + 1, c_stride);
-  if constexpr (two_rows) _tile_stored(2, c10, c_stride);
-  if constexpr (two_rows && two_columns) _tile_stored(3, c10 + 1, c_stride);
+  _tile_stored(0, c00, stride);
+  if constexpr (two_columns) _tile_stored(1, c01, stride);
+  if constexpr (two_rows) _tile_stored(2, c10, stride);
+  if constexpr (two_rows && two_columns) _tile_stored(3, c11, stride);
 }
 
 /// As HostProduct's. Rows are rounded up to those of a tile: factors and target have room for them.
@@ -156,6 +161,8 @@ void multiply(int rows, int columns, int pairs, HostLeft<HostPair> const& left, 
 #else
 
 struct HostTileRegisters {};
+
+inline constexpr bool left_tiles = false;
 
 KOKKOS_FORCEINLINE_FUNCTION void multiply_add(VectorTypes<float>::Numbers& sum, HostPair x, Bits32 y) {
   sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(x.bits)), (__m512bh)y);

@@ -42,7 +42,7 @@ class HostPairs {
     auto* const vectors = reinterpret_cast<Bits32*>(to);
     int const chunks    = step_chunks(source.columns);
     for (int i = 0; i < source.rows; ++i)
-      for (int c = 0; c < chunks; ++c) vectors[i * chunks + c] = neighbours(source, i, c * chunk_steps);
+      for (int c = 0; c < chunks; ++c) vectors[left_place(i, c, chunks)] = neighbours(source, i, c * chunk_steps);
     return left(to, chunks);
   }
 
@@ -55,7 +55,7 @@ class HostPairs {
         for (int n = 0; n < width; ++n) block[n] = interleaved_rows(source, c * chunk_steps + 2 * n, d);
         transpose(block);
         for (int n = 0; n < width; ++n)
-          if (d + n < source.columns) vectors[(d + n) * chunks + c] = block[n];
+          if (d + n < source.columns) vectors[left_place(d + n, c, chunks)] = block[n];
       }
     return left(to, chunks);
   }
@@ -72,85 +72,82 @@ class HostPairs {
         Bits32 block[width];
         for (int n = 0; n < width; ++n) block[n] = neighbours(source, v * width + n, c * chunk_steps);
         transpose(block);
-        for (int n = 0; n < width; ++n) pairs[(c * width + n) * vectors + v] = block[n];
+        for (int n = 0; n < width; ++n) pairs[(v * chunks + c) * width + n] = block[n];
       }
-    return {pairs, vectors};
+    return packed_lanes(to, source.columns, vectors);
   }
 
-  static Right packed_lanes(std::byte const* at, int vectors) { return {reinterpret_cast<Bits32 const*>(at), vectors}; }
+  static Right packed_lanes(std::byte const* at, int steps, int /*vectors*/) { return right(at, steps); }
 
   static Right steps(Source const& source, std::byte* to) {
     auto* const pairs = reinterpret_cast<Bits32*>(to);
-    int const vectors = (source.columns + width - 1) / width;
     int const rows    = step_chunks(source.rows) * width;
-    for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < vectors; ++v) pairs[r * vectors + v] = interleaved_rows(source, 2 * r, v * width);
-    return {pairs, vectors};
+    for (int v = 0; v * width < source.columns; ++v)
+      for (int r = 0; r < rows; ++r) pairs[v * rows + r] = interleaved_rows(source, 2 * r, v * width);
+    return right(to, source.rows);
   }
+
+  /// Vector by vector, so that those of a column are neighbours.
+  static HostStrides strides(index_t rows, int /*vectors*/) { return {1, (rows + width - 1) / width * width}; }
 
   struct WeightWriter {
-    Vector* scores;
     Bits32* pairs;
-    int vectors;
-    bool in_place;
 
-    KOKKOS_FORCEINLINE_FUNCTION void set(int j, int v, Vector first, Vector second) const {
-      if (in_place) {
-        scores[j * vectors + v]       = first;
-        scores[(j + 1) * vectors + v] = second;
-      } else {
-        pairs[j / 2 * vectors + v] = pairs_of_lanes(first, second);
-      }
+    KOKKOS_FORCEINLINE_FUNCTION void set(int j, Vector first, Vector second) const {
+      pairs[j / 2] = pairs_of_lanes(first, second);
     }
-    KOKKOS_FORCEINLINE_FUNCTION void set_last(int j, int v, Vector last) const {
-      if (in_place)
-        scores[j * vectors + v] = last;
-      else
-        pairs[j / 2 * vectors + v] = pairs_of_lanes(last, Vector(0.f));
+    KOKKOS_FORCEINLINE_FUNCTION void set_last(int j, Vector last) const {
+      pairs[j / 2] = pairs_of_lanes(last, Vector(0.f));
     }
   };
-  static WeightWriter weight_writer(Vector* scores, int vectors, bool in_place, std::byte* to) {
-    return {scores, reinterpret_cast<Bits32*>(to), vectors, in_place};
+  static WeightWriter weight_writer(int v, int room, std::byte* to) {
+    return {reinterpret_cast<Bits32*>(to) + v * step_chunks(room) * width};
   }
-  static Right written_weights(int steps, int vectors, Vector*, std::byte* to) {
-    auto* const pairs = reinterpret_cast<Bits32*>(to);
-    for (int n = (steps + 1) / 2 * vectors; n < step_chunks(steps) * width * vectors; ++n) pairs[n] = Bits32{};
-    return {pairs, vectors};
-  }
-
-  static Right weights(Vector const* scores, int steps, int vectors, std::byte* to) {
-    auto* const pairs = reinterpret_cast<Bits32*>(to);
-    Vector const zero(0.f);
-    int r = 0;
-    for (; 2 * r + 1 < steps; ++r)
-      for (int v = 0; v < vectors; ++v)
-        pairs[r * vectors + v] = pairs_of_lanes(scores[2 * r * vectors + v], scores[(2 * r + 1) * vectors + v]);
-    if (2 * r < steps) {
-      for (int v = 0; v < vectors; ++v) pairs[r * vectors + v] = pairs_of_lanes(scores[2 * r * vectors + v], zero);
-      ++r;
-    }
-    for (int n = r * vectors; n < step_chunks(steps) * width * vectors; ++n) pairs[n] = Bits32{};
-    return {pairs, vectors};
-  }
-
-  static void set_weight_rows(Vector const* scores, int rows, int columns, int first, int group, int vectors,
-                              std::byte* to) {
-    auto* const pairs = reinterpret_cast<Bits32*>(to);
-    int const chunks  = step_chunks(vectors * width);
-    for (int i = 0; i < rows; ++i)
-      for (int v = 0; v < group; v += 2) {
-        // Lanes beyond the columns hold anything, and would be multiplied by zeros.
-        int const left      = columns - (first + v) * width;
-        Vector const second = v + 1 < group ? first_lanes(scores[i * group + v + 1], left - width) : Vector(0.f);
-        pairs[i * chunks + (first + v) / 2] = pairs_of_neighbours(first_lanes(scores[i * group + v], left), second);
+  static Right weights(Vector const* scores, HostStrides const& strides, int steps, int vectors, int room,
+                       bool in_place, std::byte* to) {
+    for (int v = 0; v < vectors; ++v) {
+      WeightWriter const writer = weight_writer(v, room, to);
+      if (in_place) {
+        Vector const* const column = scores + strides(0, v);
+        int j                      = 0;
+        for (; j + 2 <= steps; j += 2) writer.set(j, column[j * strides.row], column[(j + 1) * strides.row]);
+        if (j < steps) writer.set_last(j, column[j * strides.row]);
       }
+      for (int n = (steps + 1) / 2; n < step_chunks(steps) * width; ++n) writer.pairs[n] = Bits32{};
+    }
+    return right(to, room);
   }
-  static Left weight_rows(Vector const*, int /*group*/, int vectors, std::byte* to) {
+
+  /// Rows of pairs of neighbouring lanes.
+  struct WeightRowWriter {
+    std::uint16_t* numbers;
+    int chunks, columns;
+
+    /// Vector v of row i.
+    KOKKOS_FORCEINLINE_FUNCTION void set(int i, int v, Vector vector) const {
+      // Lanes beyond the columns hold anything, and would be multiplied by zeros.
+      Bits16 const bits = rounded_lanes(first_lanes(vector, columns - v * width));
+      std::memcpy(place(i, v), &bits, sizeof(bits));
+    }
+    KOKKOS_FORCEINLINE_FUNCTION std::uint16_t* place(int i, int v) const {
+      return numbers + left_place(i, v / 2, chunks) * chunk_steps + v % 2 * width;
+    }
+  };
+  static WeightRowWriter weight_row_writer(int columns, int vectors, std::byte* to) {
+    return {reinterpret_cast<std::uint16_t*>(to), step_chunks(vectors * width), columns};
+  }
+  static void pad_weight_rows(int rows, int vectors, std::byte* to) {
+    if (vectors % 2 == 0) return;
+    WeightRowWriter const writer = weight_row_writer(0, vectors, to);
+    for (int i = 0; i < rows; ++i) std::memset(writer.place(i, vectors), 0, width * sizeof(std::uint16_t));
+  }
+  static Left weight_rows(Vector const*, bool, int vectors, std::byte* to) {
     return left(to, step_chunks(vectors * width));
   }
 
   /// exp(factor * score - shift) as 2^x, within 2^-22 and the rounding of x: a pair's numbers have 8 bits, but the sum
-  /// of weights 24. The polynomial is the one of least relative error on [-1/2, 1/2] (Lawson's algorithm).
+  /// of weights 24. Results below the smallest normal number are 0. The polynomial is the one of least relative error
+  /// on [-1/2, 1/2] (Lawson's algorithm).
   KOKKOS_FORCEINLINE_FUNCTION static Vector exponential(float factor, Vector score, Vector shift) {
     constexpr float log2_e         = 1.44269504f;
     constexpr float coefficient[6] = {0x1.5c08e6p-10f, 0x1.3d0c54p-7f, 0x1.c6b6e4p-5f,
@@ -160,7 +157,7 @@ class HostPairs {
     auto p = coefficient[0] + VectorTypes<float>::Numbers{};
     KOKKOSATTENTION_UNROLL
     for (int i = 1; i < 6; ++i) p = p * r + coefficient[i];
-    return Vector::scaled(p, n);
+    return Vector::scaled(p, n, x, -126.f);
   }
 
   template <class Target>
@@ -174,8 +171,16 @@ class HostPairs {
 
   static int step_chunks(int steps) { return (steps + chunk_steps - 1) / chunk_steps; }
 
+  /// Of the vector with a chunk of the steps of row i.
+  KOKKOS_FORCEINLINE_FUNCTION static index_t left_place(int i, int chunk, int chunks) {
+    constexpr int rows = left_tiles ? width : 1;
+    return (i / rows * chunks + chunk) * rows + i % rows;
+  }
   static Left left(std::byte const* data, int chunks) {
-    return {reinterpret_cast<HostPair const*>(data), chunks * width, 1};
+    return {reinterpret_cast<HostPair const*>(data), chunks * width, left_tiles ? width : 1};
+  }
+  static Right right(std::byte const* data, int steps) {
+    return {reinterpret_cast<Bits32 const*>(data), {1, step_chunks(steps) * width}};
   }
 
   /// Numbers [d, d + count) of row i, 0 where there are none.

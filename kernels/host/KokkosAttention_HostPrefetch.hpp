@@ -10,33 +10,36 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
+#include <type_traits>
 
 /// \file
 /// While a thread computes, it asks for what it will read next, little by little, so that requests do not queue up:
 /// many short sequences, whose next one no prefetcher of the processor foresees, and few queries against many keys,
-/// where computing would else wait for memory and memory for computing.
+/// where computing would else wait for memory and memory for computing. What it will write is asked for as well.
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
 class HostPrefetch {
-  static constexpr int most_arrays = 5, line_bytes = 64;
+  static constexpr int most_arrays = 8, line_bytes = 64;
 
   struct Rows {
     std::byte const* data;
     std::ptrdiff_t stride;  // in bytes
     int rows, row_bytes;
+    bool writes;
   };
   Rows m_arrays[most_arrays];
   int m_count = 0, m_rows = 0;
   int m_array = 0, m_row = 0, m_rows_a_step = 0;  // where it is
 
  public:
-  template <class ScalarType>
-  void add(MatrixRows<ScalarType const> const& rows) {
+  /// \tparam Element const where the rows will be read
+  template <class Element>
+  void add(MatrixRows<Element> const& rows) {
     if (rows.column_stride != 1 || m_count == most_arrays) return;
-    constexpr int size  = sizeof(ScalarType);
+    constexpr int size  = sizeof(Element);
     m_arrays[m_count++] = {reinterpret_cast<std::byte const*>(rows.data), rows.row_stride * size, rows.rows,
-                           rows.columns * size};
+                           rows.columns * size, !std::is_const_v<Element>};
     m_rows += rows.rows;
   }
 
@@ -49,7 +52,10 @@ class HostPrefetch {
     for (int n = 0; n < m_rows_a_step && m_array < m_count; ++n) {
       Rows const& array           = m_arrays[m_array];
       std::byte const* const data = array.data + m_row * array.stride;
-      for (int b = 0; b < array.row_bytes; b += line_bytes) __builtin_prefetch(data + b, 0, 2);
+      if (array.writes)
+        for (int b = 0; b < array.row_bytes; b += line_bytes) __builtin_prefetch(data + b, 1, 3);
+      else
+        for (int b = 0; b < array.row_bytes; b += line_bytes) __builtin_prefetch(data + b, 0, 2);
       if (++m_row == array.rows) {
         m_row = 0;
         ++m_array;

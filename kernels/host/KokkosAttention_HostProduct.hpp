@@ -24,23 +24,29 @@ struct HostLeft {
   HostLeft from_row(int row) const { return {data + row * row_stride, row_stride, step_stride}; }
 };
 
-/// Rows of vectors, `stride` vectors apart.
+/// Where vectors of a matrix lie: vector (row, column) at row * row + column * column.
+struct HostStrides {
+  index_t row, column;
+
+  KOKKOS_FORCEINLINE_FUNCTION index_t operator()(index_t r, int c) const { return r * row + c * column; }
+};
+
 template <class Vector>
 struct HostRight {
   Vector const* data;
-  index_t stride;
+  HostStrides strides;
 };
 
 /// Stores the product.
 template <class T>
 struct HostStore {
   HostVector<T>* data;
-  index_t stride;
+  HostStrides strides;
 
-  HostStore from_row(int row) const { return {data + row * stride, stride}; }
+  HostStore from_row(int row) const { return {data + row * strides.row, strides}; }
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
-    data[row * stride + column] = product;
+    data[strides(row, column)] = product;
   }
 };
 
@@ -48,12 +54,12 @@ struct HostStore {
 template <class T>
 struct HostAdd {
   HostVector<T>* data;
-  index_t stride;
+  HostStrides strides;
 
-  HostAdd from_row(int row) const { return {data + row * stride, stride}; }
+  HostAdd from_row(int row) const { return {data + row * strides.row, strides}; }
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
-    data[row * stride + column] += product;
+    data[strides(row, column)] += product;
   }
 };
 
@@ -75,13 +81,13 @@ template <int rows, int vectors, class T, class Element, class Vector, template 
 KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<Element> const& left,
                                                 HostRight<Vector> const& right, Target<T> const& target) {
   Element const* const a = left.data + row * left.row_stride;
-  Vector const* const b  = right.data + column;
+  Vector const* const b  = right.data + right.strides(0, column);
 
   typename VectorTypes<T>::Numbers sum[rows][vectors] = {};
   for (int step = 0; step < steps; ++step) {
     Vector y[vectors];
     KOKKOSATTENTION_UNROLL
-    for (int v = 0; v < vectors; ++v) y[v] = b[step * right.stride + v];
+    for (int v = 0; v < vectors; ++v) y[v] = b[right.strides(step, v)];
     KOKKOSATTENTION_UNROLL
     for (int i = 0; i < rows; ++i) {
       Element const x = a[i * left.row_stride + step * left.step_stride];

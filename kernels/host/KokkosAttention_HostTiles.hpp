@@ -53,7 +53,8 @@ struct HostBackwardTile {
   // The own first rows come first; steps: those as a right factor.
   std::size_t second_offset = 0, step_offset = 0;
   std::size_t other_first_rows = 0, other_first_columns = 0, other_second_rows = 0, other_second_columns = 0;
-  std::size_t score_offset = 0, gradient_offset = 0, weight_offset = 0, weight_row_offset = 0;
+  std::size_t score_offset = 0, gradient_offset = 0;
+  std::size_t weight_offset = 0, weight_gradient_offset = 0, weight_row_offset = 0;  // as factors
   std::size_t first_sum_offset = 0, second_sum_offset = 0, lse_offset = 0, delta_offset = 0, kept_offset = 0;
   // Arrays of own rows lie group by group.
   std::size_t first_group_bytes = 0, second_group_bytes = 0, first_sum_group_bytes = 0, second_sum_group_bytes = 0;
@@ -186,21 +187,22 @@ constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query,
   tile.first_sum_group_bytes  = scratch.result_bytes(query.head_dim, group_lanes);
   tile.second_sum_group_bytes = scratch.result_bytes(query.value_dim, group_lanes);
   scratch.take(groups * tile.first_group_bytes);
-  tile.second_offset        = scratch.take(groups * tile.second_group_bytes);
-  tile.other_first_rows     = scratch.take_left(tile.other, query.head_dim);
-  tile.other_first_columns  = scratch.take_left(query.pairs ? query.head_dim : 0, tile.other);
-  tile.other_second_rows    = scratch.take_left(tile.other, query.value_dim);
-  tile.other_second_columns = scratch.take_left(query.pairs ? query.value_dim : 0, tile.other);
-  tile.score_offset         = scratch.take_result(tile.other, group_lanes);
-  tile.gradient_offset      = scratch.take_result(tile.other, group_lanes);
-  tile.weight_offset        = scratch.take_right(query.pairs ? tile.other : 0, group_lanes);
-  tile.first_sum_offset     = target == GradientOf::bias ? scratch.take_result(tile.other, tile.own)
-                                                         : scratch.take(groups * tile.first_sum_group_bytes);
-  tile.second_sum_offset    = scratch.take(own_keys ? groups * tile.second_sum_group_bytes : 0);
-  int const tile_queries    = own_keys ? tile.other : tile.own;
-  tile.lse_offset           = scratch.take(std::size_t(tile_queries) * query.element_bytes);
-  tile.delta_offset         = scratch.take(std::size_t(tile_queries) * query.element_bytes);
-  tile.kept_offset          = scratch.take(std::size_t(tile_queries) * (keys + 3) / 4);
+  tile.second_offset          = scratch.take(groups * tile.second_group_bytes);
+  tile.other_first_rows       = scratch.take_left(tile.other, query.head_dim);
+  tile.other_first_columns    = scratch.take_left(query.pairs ? query.head_dim : 0, tile.other);
+  tile.other_second_rows      = scratch.take_left(tile.other, query.value_dim);
+  tile.other_second_columns   = scratch.take_left(query.pairs ? query.value_dim : 0, tile.other);
+  tile.score_offset           = scratch.take_result(tile.other, group_lanes);
+  tile.gradient_offset        = scratch.take_result(tile.other, group_lanes);
+  tile.weight_offset          = scratch.take_right(query.pairs ? tile.other : 0, group_lanes);
+  tile.weight_gradient_offset = scratch.take_right(query.pairs ? tile.other : 0, group_lanes);
+  tile.first_sum_offset       = target == GradientOf::bias ? scratch.take_result(tile.other, tile.own)
+                                                           : scratch.take(groups * tile.first_sum_group_bytes);
+  tile.second_sum_offset      = scratch.take(own_keys ? groups * tile.second_sum_group_bytes : 0);
+  int const tile_queries      = own_keys ? tile.other : tile.own;
+  tile.lse_offset             = scratch.take(std::size_t(tile_queries) * query.element_bytes);
+  tile.delta_offset           = scratch.take(std::size_t(tile_queries) * query.element_bytes);
+  tile.kept_offset            = scratch.take(std::size_t(tile_queries) * (keys + 3) / 4);
   if (target == GradientOf::all) {
     int const padded_dim   = static_cast<int>(round_up_to(query.head_dim, query.lanes()));
     tile.step_offset       = scratch.take_right(tile.own, padded_dim);

@@ -92,19 +92,22 @@ class HostVector {
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector larger(HostVector a, HostVector b) {
     return a.m_numbers < b.m_numbers ? b.m_numbers : a.m_numbers;
   }
+  /// A maximum stays until weights would be above 16, so that sums are seldom brought to another one.
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector next_maximum(HostVector old, HostVector of_tile) {
+    constexpr T log_16 = 2.772588722239781;
+    return of_tile.m_numbers > old.m_numbers + log_16 ? of_tile.m_numbers : old.m_numbers;
+  }
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_shift(HostVector maximum) {
     return maximum.m_numbers == -Kokkos::Experimental::infinity_v<T> ? Numbers{} : maximum.m_numbers;
   }
 
   /// exp(x) for x <= 0 in every lane, as branch_free_exponential and with its error.
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_exponential(HostVector argument) {
-    using C = ExponentialConstants<T>;
+    using C         = ExponentialConstants<T>;
+    Numbers const x = argument.m_numbers;
 #if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
-    // Far below, the result is 0 as well; infinities would give NaN.
-    Numbers const x = argument.m_numbers < 2 * C::lowest ? Numbers{} + 2 * C::lowest : argument.m_numbers;
     Numbers const n = rounded(x * C::inverse_ln2);
 #else
-    Numbers const x       = argument.m_numbers;
     Numbers const shifted = x * C::inverse_ln2 + C::rounding_offset;
     Numbers const n       = shifted - C::rounding_offset;
 #endif
@@ -114,7 +117,7 @@ class HostVector {
     for (int i = 1; i < C::terms; ++i) polynomial = polynomial * r + C::coefficient(i);
     polynomial = polynomial * (r * r) + r + T(1);
 #if KOKKOSATTENTION_HOST_VECTOR_BYTES == 64
-    return scaled(polynomial, n);
+    return scaled(polynomial, n, x, C::lowest);
 #else
     using Integers        = typename VectorTypes<T>::Integers;
     Integers const power  = ((Integers)shifted + static_cast<int>(C::exponent_bias)) << C::significand_bits;
@@ -130,12 +133,13 @@ class HostVector {
     else
       return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT);
   }
-  /// x 2^n.
-  KOKKOS_FORCEINLINE_FUNCTION static Numbers scaled(Numbers x, Numbers n) {
+  /// x 2^n, 0 where the argument is below the lowest one: for results that are no normal numbers, Intel's processors
+  /// take a hundred times as long.
+  KOKKOS_FORCEINLINE_FUNCTION static Numbers scaled(Numbers x, Numbers n, Numbers argument, T lowest) {
     if constexpr (std::is_same_v<T, float>)
-      return _mm512_scalef_ps(x, n);
+      return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(argument, _mm512_set1_ps(lowest), _CMP_NLT_UQ), x, n);
     else
-      return _mm512_scalef_pd(x, n);
+      return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(argument, _mm512_set1_pd(lowest), _CMP_NLT_UQ), x, n);
   }
 #endif
 };

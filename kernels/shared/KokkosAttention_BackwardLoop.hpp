@@ -28,6 +28,7 @@
 ///     engine.multiply(tile)          brings the other side's rows in; scores = scale * Q K^T, gradients = dO V^T
 ///     engine.for_each_row(tile, f)   f(row) for the rows of its own side, with row.update(f(i, j, score, gradient)),
 ///                                    row.update_lanes(f) where f is arithmetic that a vector can do,
+///                                    row.store_lanes(f), if there is one, the same where only products follow,
 ///                                    row.weight(i, score) = exp(score - LSE of i), 0 for a query with nothing to
 ///                                    attend, row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is
 ///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
@@ -53,6 +54,15 @@ KOKKOS_FUNCTION void apply_mask_backward(Row const& row, M const& mask, int b, i
     });
 }
 
+/// row.update_lanes(f), or row.store_lanes(f) where only products follow.
+template <class Row, class F>
+KOKKOS_FORCEINLINE_FUNCTION void update_or_store(Row const& row, [[maybe_unused]] bool products_follow, F const& f) {
+  if constexpr (requires { row.store_lanes(f); }) {
+    if (products_follow) return row.store_lanes(f);
+  }
+  row.update_lanes(f);
+}
+
 /// Turns a tile's scores into weights W, and the gradients of the weights into those of a score function's input.
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M const& mask,
@@ -72,10 +82,11 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
       score    = row.weight(i, score);
       gradient = score * gradient;
     };
+    bool const is_last = !dropout.active();
     if (subtract_first)
-      row.update_lanes([&](auto i, auto, auto& score, auto& gradient) { weigh(i, score, gradient); });
+      update_or_store(row, is_last, [&](auto i, auto, auto& score, auto& gradient) { weigh(i, score, gradient); });
     else
-      row.update_lanes([&](auto i, auto, auto& score, auto& gradient) {
+      update_or_store(row, is_last, [&](auto i, auto, auto& score, auto& gradient) {
         gradient -= row.delta(i);
         weigh(i, score, gradient);
       });
