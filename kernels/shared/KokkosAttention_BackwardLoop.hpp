@@ -31,6 +31,8 @@
 ///                                    row.weight(i, score) = exp(score - LSE of i), 0 for a query with nothing to
 ///                                    attend, row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is
 ///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
+///     engine.take_turn(tile, mask)   before accumulate; for engines whose teams of keys add to the queries' gradients in
+///                                    turns
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
 
@@ -92,6 +94,7 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
   differentiate_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
+  if constexpr (requires { engine.take_turn(tile, mask); }) engine.take_turn(tile, mask);
   engine.accumulate(tile);
 }
 
