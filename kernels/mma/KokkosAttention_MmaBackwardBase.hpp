@@ -59,10 +59,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
   using Statistics = typename TileRows::Statistics;
 
-  Tensor<T const> const& m_deltas;
   typename Arithmetic::Exponential m_exponential;
   ScalarType* m_scratch;
-  int m_stage     = 0;      // that is in use
   bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
   bool m_begins   = false;  // the own rows are still to be split
@@ -80,7 +78,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
 
  protected:
   Member const& m_member;
+  Tensor<T const> const& m_deltas;
   MmaLane m_lane;
+  int m_stage = 0;  // that is in use
   int m_row;     // of the team's tile: the lane's first
   int m_column;  // likewise
 
@@ -90,13 +90,13 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION MmaBackwardBase(Member const& member, MmaBackwardData<ScalarType> const& data,
                                               MmaLane lane, int row, int column)
       : Base(data.arguments),
-        m_deltas(data.delta),
         m_exponential(lane),
         m_scratch(as_shared(static_cast<ScalarType*>(
             member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))),
         m_first_rows(data.arguments.q, 0, 0, 0, 0, 0),
         m_second_rows(data.arguments.q, 0, 0, 0, 0, 0),
         m_member(member),
+        m_deltas(data.delta),
         m_lane(lane),
         m_row(row + lane.quad),
         m_column(column + 2 * lane.member) {}
@@ -178,6 +178,26 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     m_has_next = false;
   }
 
+  /// Begins to copy a tile of the other side to the stage that is in use.
+  /// \param lse, delta of its first query, if it has queries
+  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Rows const& q_or_k, Rows const& do_or_v, T const* lse,
+                                              T const* delta) const {
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
+                                                                            in_packs || copies_in_packs(q_or_k));
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
+                                                                            in_packs || copies_in_packs(do_or_v));
+    if constexpr (own == Side::keys) {
+      static_assert(shape.columns <= 32);
+      int const n       = m_lane.number();
+      bool const inside = n < q_or_k.rows;
+      if (m_member.team_rank() == 0 && n < shape.columns) {
+        index_t const i = inside ? n : 0;
+        copy_ahead<sizeof(T)>(statistics(n), lse + i * m_arguments.lse.stride[2], inside);
+        copy_ahead<sizeof(T)>(statistics(n) + 1, delta + i * m_deltas.stride[2], inside);
+      }
+    }
+  }
+
   /// What products have left to be done to scores.
   KOKKOS_FORCEINLINE_FUNCTION void complete_scores(Tile const& tile) {
     if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
@@ -251,9 +271,10 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
             count(own, tile) - m_row, count(other, tile) - m_column};
   }
 
-  /// LSE, then delta, of the tile's queries.
-  KOKKOS_FORCEINLINE_FUNCTION T* other_statistics() const {
-    return in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
+  /// LSE and delta of a query of the tile.
+  KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query) const {
+    return in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics) +
+           query * layout.statistics_step;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
@@ -279,20 +300,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     q_or_k.data += begin * q_or_k.row_stride;
     do_or_v.data += begin * do_or_v.row_stride;
     q_or_k.rows = do_or_v.rows = count(other, tile);
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
-                                                                            in_packs || copies_in_packs(q_or_k));
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
-                                                                            in_packs || copies_in_packs(do_or_v));
-    if constexpr (own == Side::keys) {
-      static_assert(shape.columns <= 32);
-      int const n       = m_lane.number();
-      bool const inside = n < count(Side::queries, tile);
-      if (m_member.team_rank() == 0 && n < shape.columns) {
-        index_t const i = begin + (inside ? n : 0);
-        copy_ahead<sizeof(T)>(other_statistics() + n, m_lse_rows + i * m_arguments.lse.stride[2], inside);
-        copy_ahead<sizeof(T)>(other_statistics() + shape.columns + n, m_delta_rows + i * m_deltas.stride[2], inside);
-      }
-    }
+    copy_other(q_or_k, do_or_v, m_lse_rows + begin * m_arguments.lse.stride[2],
+               m_delta_rows + begin * m_deltas.stride[2]);
   }
 
   template <int padded_rows>
@@ -317,13 +326,11 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     };
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < column_blocks; ++n) {
-      T const* const from = other_statistics() + m_column + 8 * n;
-      Two const lse       = *reinterpret_cast<Two const*>(from);
-      Two const delta     = *reinterpret_cast<Two const*>(from + shape.columns);
       KOKKOSATTENTION_UNROLL
       for (int e = 0; e < 2; ++e) {
-        m_statistics.lse[2 * n + e]   = exponents_lse(lse.value[e]);
-        m_statistics.delta[2 * n + e] = delta.value[e];
+        Two const of_query            = *reinterpret_cast<Two const*>(statistics(m_column + 8 * n + e));
+        m_statistics.lse[2 * n + e]   = exponents_lse(of_query.value[0]);
+        m_statistics.delta[2 * n + e] = of_query.value[1];
       }
     }
   }

@@ -98,26 +98,53 @@ inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<float> = {
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
+/// A tile of queries that a team is told to visit.
+template <Scalar ScalarType>
+struct alignas(16) MmaBackwardStep {
+  using T = accumulation_t<ScalarType>;
+
+  ScalarType const *q, *d_out;  // the first row
+  T const *lse, *delta;
+  ScalarType* dq;
+  int head, begin, queries;  // positions in the sequence
+  int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
+  unsigned place;            // in the order in which the team visits tiles
+  int distance;              // to the tile of keys whose turn is before at dQ; 0: there is none
+};
+
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
-/// other side, each with first and second rows, and queries with their LSE and delta; what pairs of warps put down.
+/// other side, each with first and second rows, and queries with their LSE and delta; what pairs of warps put down, and
+/// what the team is told of its tiles.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
-  int own_second, stages, stage_bytes, turned, weights, end;
+  int own_second, stages, stage_bytes, turned, weights, steps, end;
   int other_second, statistics;  // in a stage
+  int statistics_step;           // numbers from a query's LSE and delta to the next one's
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
     using Arithmetic    = MmaArithmetic<ScalarType>;
     constexpr int bytes = int(sizeof(typename Arithmetic::Number));
+    int const stride    = Arithmetic::stride(shape.head_columns);
     own_second          = mma_own_numbers<Arithmetic>(shape.own_rows(), shape.head_columns) * bytes;
     stages              = shape.own_arrays() * own_second;
-    other_second        = mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
-    statistics          = 2 * other_second;
-    stage_bytes         = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
-    turned = weights = end = stages + shape.stages * stage_bytes;
+    other_second        = shape.columns * stride * bytes;
+    if (shape.pairs) {
+      // In the padding of first rows.
+      statistics      = shape.head_columns * bytes;
+      statistics_step = stride;
+      stage_bytes     = other_second + mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
+    } else {
+      statistics      = 2 * other_second;
+      statistics_step = 2;
+      stage_bytes     = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
+    }
+    turned = weights = steps = end = stages + shape.stages * stage_bytes;
     if constexpr (has_pairs<Arithmetic>) {
-      int const block = shape.pairs ? shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes : 0;
+      if (!shape.pairs) return;
+      int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
       weights         = turned + 2 * block;
-      end             = weights + block;
+      steps           = weights + block;
+      end             = steps + 3 * int(sizeof(MmaBackwardStep<ScalarType>));
     }
   }
 };

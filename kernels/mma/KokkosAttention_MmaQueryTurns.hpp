@@ -76,24 +76,21 @@ KOKKOS_INLINE_FUNCTION constexpr index_t item_in_turns(index_t n, index_t tiles,
   return (first_head + rest % turns) * tiles + tiles - 1 - rest / turns;
 }
 
-/// A team's turns.
+/// A team's turns. What a warp of the team has to remember, others do not look at.
 template <class Member>
 class MmaQueryTurns {
   Member const& m_member;
   MmaTurnCounters const& m_counters;
   MmaLane m_lane;
   unsigned* m_done = nullptr;  // of the work item
-  // Of a query head: places of tiles of queries before its first one, and which tiles the next tile of keys visits.
+  // Of a query head, for `find`: places of tiles of queries before its first one, and which tiles the next tile of keys
+  // visits.
   int m_head             = -1;
   unsigned m_first_place = 0;
   int m_next_first = 0, m_next_end = 0;
-  // The tile of queries that is to be added to, and how far on the tile of keys is that has its turn before; 0: none.
-  unsigned m_place = 0;
-  int m_distance   = 0;
-  // What the first warp knows of the tile of keys at some distance.
+  // What the warp that waits knows of the tile of keys at some distance.
   int m_known_distance = 0;
   unsigned m_known = 0, m_seen = 0;
-  unsigned m_untold = 0;  // tiles that have been added to
 
  public:
   KOKKOS_FORCEINLINE_FUNCTION MmaQueryTurns(Member const& member, MmaTurnCounters const& counters, MmaLane lane)
@@ -112,18 +109,12 @@ class MmaQueryTurns {
     m_done           = m_counters.done + item;
     m_head           = -1;
     m_known_distance = 0;
-    m_untold         = 0;
-  }
-
-  /// Looks how far the others are, which takes a while.
-  KOKKOS_FORCEINLINE_FUNCTION void look() {
-    if (m_known_distance != 0 && m_member.team_rank() == 0) m_seen = published_number(m_done + m_known_distance);
   }
 
   /// Whose turn is before the team's own at a tile.
-  template <class Arguments, class M>
-  KOKKOS_FORCEINLINE_FUNCTION void take(Arguments const& arguments, Sequence const& sequence, Tile const& tile,
-                                        M const& mask, int tile_keys, int tile_queries) {
+  template <class Step, class Arguments, class M>
+  KOKKOS_FORCEINLINE_FUNCTION void find(Step& step, Arguments const& arguments, Sequence const& sequence,
+                                        Tile const& tile, M const& mask, int tile_keys, int tile_queries) {
     if (tile.head != m_head) {
       m_head        = tile.head;
       m_first_place = static_cast<unsigned>(tile.head % arguments.group()) *
@@ -136,36 +127,39 @@ class MmaQueryTurns {
       }
     }
     int const begin = static_cast<int>(tile.query_begin);
-    m_place         = m_first_place + static_cast<unsigned>(begin / tile_queries);
+    step.place      = m_first_place + static_cast<unsigned>(begin / tile_queries);
     if constexpr (ExactRangeMask<M>)
-      m_distance = begin >= m_next_first && begin < m_next_end;
+      step.distance = begin >= m_next_first && begin < m_next_end;
     else
-      m_distance = find_distance(sequence, tile, mask, tile_keys, tile_queries);
+      step.distance = find_distance(sequence, tile, mask, tile_keys, tile_queries);
   }
 
-  /// Whether no other team's turn is before.
-  KOKKOS_FORCEINLINE_FUNCTION bool is_first() const { return m_distance == 0; }
+  /// Looks how far the others are, which takes a while.
+  template <class Step>
+  KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step) {
+    if (waits() && step.distance != 0) m_seen = published_number(m_done + step.distance);
+  }
 
   /// Waits until it is the team's turn. All threads may add after a team barrier.
-  KOKKOS_FORCEINLINE_FUNCTION void wait() {
-    if (m_distance == 0 || m_member.team_rank() != 0) return;
-    if (m_known_distance != m_distance) m_known = m_seen = 0;
-    if (m_known <= m_place) m_known = wait_for_more(m_done + m_distance, m_place, m_seen);
-    m_known_distance = m_distance;
+  template <class Step>
+  KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step) {
+    if (!waits() || step.distance == 0) return;
+    if (m_known_distance != step.distance) m_known = 0;
+    if (m_known <= step.place) m_known = wait_for_more(m_done + step.distance, step.place, m_seen);
+    m_known_distance = step.distance;
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void have_added() { ++m_untold; }
-
-  /// After a team barrier: tells the others how far this team is. Not after every tile, as it takes as long as what has
-  /// been added takes to arrive.
-  KOKKOS_FORCEINLINE_FUNCTION void pass_on(bool at_end = false) {
-    constexpr unsigned tiles_at_once = 2;
-    if (m_untold < (at_end ? 1 : tiles_at_once)) return;
-    m_untold = 0;
-    if (m_member.team_rank() == m_member.team_size() - 1 && m_lane.number() == 0) publish_number(m_done, m_place + 1);
+  /// After a team barrier: tells the others that the team has been at a tile.
+  template <class Step>
+  KOKKOS_FORCEINLINE_FUNCTION void pass_on(Step const& step) const {
+    if (m_member.team_rank() == m_member.team_size() - 1 && m_lane.number() == 0)
+      publish_number(m_done, step.place + 1);
   }
 
  private:
+  /// The first warp and the last one have other things to do.
+  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1; }
+
   KOKKOS_FORCEINLINE_FUNCTION static Tile keys_after(Sequence const& sequence, Tile tile, int tile_keys, int distance) {
     tile.key_begin += index_t(distance) * tile_keys;
     tile.key_end = Kokkos::min(tile.key_begin + tile_keys, sequence.k_len);

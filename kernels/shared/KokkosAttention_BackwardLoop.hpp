@@ -31,10 +31,12 @@
 ///                                    row.weight(i, score) = exp(score - LSE of i), 0 for a query with nothing to
 ///                                    attend, row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is
 ///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
-///     engine.take_turn(tile, mask)   before accumulate; for engines whose teams of keys add to the queries' gradients in
-///                                    turns
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
+///     engine.post(find, mask)        instead of prefetch: finds a tile, on behalf of the team, to be visited after those
+///                                    that have been found before; then
+///     engine.next()                  goes on to that tile: what the mask lets through of it,
+///     engine.tile()                  and the tile
 
 namespace KokkosAttention::Impl {
 
@@ -94,7 +96,6 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
   differentiate_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
-  if constexpr (requires { engine.take_turn(tile, mask); }) engine.take_turn(tile, mask);
   engine.accumulate(tile);
 }
 
@@ -103,6 +104,14 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Find>
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Find const& find) {
+  if constexpr (requires { engine.post(find, mask); }) {
+    engine.post(find, mask);
+    for (Coverage covers = engine.next(); covers != Coverage::none; covers = engine.next()) {
+      engine.post(find, mask);
+      backward_tile<input>(engine, scores, mask, dropout, sequence, engine.tile(), covers);
+    }
+    return;
+  }
   Tile next            = {};
   Coverage next_covers = find(next);
   while (next_covers != Coverage::none) {
