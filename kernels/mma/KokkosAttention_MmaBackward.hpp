@@ -90,7 +90,7 @@ void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarT
   int const teams =
       space.cuda_device_prop().multiProcessorCount * mma_backward_shapes<ScalarType>[data.tile.shape].teams;
   index_t const tiles_of_head = Kokkos::max(tile_slots(data.arguments, Side::keys, data.tile.rows), index_t(1));
-  data.turns.heads_in_turns   = (teams + tiles_of_head - 1) / tiles_of_head;
+  data.turns.heads_in_turns   = 2 * ((teams + tiles_of_head - 1) / tiles_of_head);
   mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
 }
 

@@ -29,8 +29,8 @@ struct MmaTurnCounters {
   unsigned* done           = nullptr;  // of a work item: all places in its order up to here
   unsigned long long* next = nullptr;  // work item
   index_t items            = 0;
-  // So many heads' tiles of keys are begun in turns: teams of a head add to a tile after each other, and would wait if
-  // they began at the same time.
+  // So many heads' tiles of keys are begun in turns: teams of a head add to a tile after each other, and would wait
+  // more if more of them began at the same time.
   index_t heads_in_turns = 1;
 
   MmaTurnCounters() = default;
