@@ -16,8 +16,8 @@
 #include <climits>
 
 /// \file
-/// The mma engine's backward pass: one kernel for dQ, dK and dV, or one for dQ, and one for dK and dV together or one for
-/// each; rowsum(dO O) and dBias are the portable engine's.
+/// The mma engine's backward pass: one kernel for dQ, dK and dV, or one for dQ, and one for dK and dV together or one
+/// for each; rowsum(dO O) and dBias are the portable engine's.
 
 namespace KokkosAttention::Impl {
 

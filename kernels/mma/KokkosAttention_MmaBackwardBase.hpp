@@ -81,8 +81,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   Tensor<T const> const& m_deltas;
   MmaLane m_lane;
   int m_stage = 0;  // that is in use
-  int m_row;     // of the team's tile: the lane's first
-  int m_column;  // likewise
+  int m_row;        // of the team's tile: the lane's first
+  int m_column;     // likewise
 
   Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
 

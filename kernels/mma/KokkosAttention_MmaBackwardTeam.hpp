@@ -24,7 +24,7 @@ template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask 
 struct MmaBackwardTeam {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
-  static constexpr bool in_packs          = is_plain<DropoutOfWeights>;
+  static constexpr bool in_packs = is_plain<DropoutOfWeights>;
 
   MmaBackwardData<ScalarType> const& data;
   Scores const& scores;

@@ -20,7 +20,9 @@ namespace KokkosAttention::Impl {
 
 /// Whether pairs of warps can share products of a type.
 template <class Arithmetic>
-inline constexpr bool has_pairs = requires { Arithmetic::turned_numbers; };
+inline constexpr bool has_pairs = requires {
+  Arithmetic::turned_numbers;
+};
 
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
 /// If pairs of warps share the same keys, one sums dK and the other dV, and dQ is added to in memory.

@@ -33,10 +33,10 @@ class MmaPairEngine : public MmaBackwardBase<ScalarType, Member, shape_number, i
 
   using Step = MmaBackwardStep<ScalarType>;
 
-  bool m_of_keys;    // the warp sums dK, of dV otherwise
+  bool m_of_keys;     // the warp sums dK, of dV otherwise
   Tile m_keys  = {};  // of the work item
-  int m_slot   = 0;  // of the step that the team is at
-  int m_visits = 0;  // of tiles, that have begun
+  int m_slot   = 0;   // of the step that the team is at
+  int m_visits = 0;   // of tiles, that have begun
   MmaQueryTurns<Member> m_turns;
   Sum m_sum[row_blocks][shape.head_columns / 8];
 
@@ -61,6 +61,8 @@ class MmaPairEngine : public MmaBackwardBase<ScalarType, Member, shape_number, i
     m_visits = 0;
   }
 
+  /// The first warp keeps the books: what all warps remembered would be spilled, into a cache that scratch leaves
+  /// small.
   template <class Find, class M>
   KOKKOS_FORCEINLINE_FUNCTION void post(Find const& find, M const& mask) {
     if (m_member.team_rank() != 0) return;
@@ -85,7 +87,7 @@ class MmaPairEngine : public MmaBackwardBase<ScalarType, Member, shape_number, i
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Coverage next() {
-    m_slot = next_slot(m_slot);
+    m_slot  = next_slot(m_slot);
     m_stage = 1 - m_stage;
     if (m_visits == 0) {
       m_member.team_barrier();
@@ -227,11 +229,10 @@ class MmaPairEngine : public MmaBackwardBase<ScalarType, Member, shape_number, i
     Sum sums[1][2]         = {};
     KOKKOSATTENTION_UNROLL
     for (int block = 0; block < own_rows / Arithmetic::steps; ++block) {
-      constexpr int blocks_of_16           = 16 / Arithmetic::steps;
-      typename Arithmetic::Left const left[1] = {Arithmetic::left_of_turned(turned_block(block / blocks_of_16),
-                                                                            block % blocks_of_16, m_lane)};
-      auto const right =
-          Arithmetic::right_of_own_rows(own_first(), shape.head_columns, block, first_column, m_lane);
+      constexpr int blocks_of_16              = 16 / Arithmetic::steps;
+      typename Arithmetic::Left const left[1] = {
+          Arithmetic::left_of_turned(turned_block(block / blocks_of_16), block % blocks_of_16, m_lane)};
+      auto const right = Arithmetic::right_of_own_rows(own_first(), shape.head_columns, block, first_column, m_lane);
       multiply_add_blocks<Arithmetic>(sums, 0, left, right, LargeProducts());
     }
     int const first_row         = Arithmetic::turned_row(0, m_lane);

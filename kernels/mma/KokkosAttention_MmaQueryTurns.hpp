@@ -121,9 +121,10 @@ class MmaQueryTurns {
                       static_cast<unsigned>((sequence.q_len + tile_queries - 1) / tile_queries);
       m_next_first = m_next_end = 0;
       if (ExactRangeMask<M> && tile.key_begin + tile_keys < sequence.k_len) {
-        auto const walk = walk_over_queries<int>(mask, sequence, keys_after(sequence, tile, tile_keys, 1), tile_queries);
-        m_next_first    = walk.first;
-        m_next_end      = walk.end;
+        auto const walk =
+            walk_over_queries<int>(mask, sequence, keys_after(sequence, tile, tile_keys, 1), tile_queries);
+        m_next_first = walk.first;
+        m_next_end   = walk.end;
       }
     }
     int const begin = static_cast<int>(tile.query_begin);

@@ -33,10 +33,12 @@
 ///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
-///     engine.post(find, mask)        instead of prefetch: finds a tile, on behalf of the team, to be visited after those
-///                                    that have been found before; then
-///     engine.next()                  goes on to that tile: what the mask lets through of it,
-///     engine.tile()                  and the tile
+///
+/// and one whose teams have one warp to find tiles for all, instead of prefetch
+///
+///     engine.post(find, mask)        finds the tile that comes after those that were found before
+///     engine.next()                  goes on to that tile: what the mask lets through of it
+///     engine.tile()                  the tile
 
 namespace KokkosAttention::Impl {
 
