@@ -140,7 +140,7 @@ inline void describe_mma(std::ostream& text, MmaTile const& tile) {
 template <Scalar ScalarType>
 void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
   MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
-  std::string const name        = names_of_gradients(shape) + " tile";
+  std::string const name        = gradient_names(shape) + std::string(" tile");
   if (shape.own == Side::queries) return describe_tile(text, name, tile.rows, tile.columns, tile);
   describe_tile(text, name, tile.columns, tile.rows, tile);
 }

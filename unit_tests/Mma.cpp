@@ -200,6 +200,7 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
   auto const tiles    = KA::Impl::mma_backward_tiles(space, backward);
   Kokkos::View<std::byte*, MemorySpace> const workspace(
       "workspace", KA::Impl::mma_backward_workspace<ExecutionSpace>(backward, tiles));
+  Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be
   KA::Impl::mma_backward(space, backward, scores, mask, dropout, tiles, workspace.data(), most_teams);
   return {to_host(out), to_host(dq), to_host(dk), to_host(dv)};
 }
@@ -207,8 +208,9 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
 TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
   if constexpr (KA::Impl::compiled_for_mma<Space>) {
+    int const value_dim = GENERATE(40, 200);
     Random random(204);
-    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, 200});
+    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, value_dim});
     auto const d_out    = random_d_out(random, problem);
     auto const found    = run_teams<Space>(problem, d_out, 4);
     auto const expected = run_teams<Space>(problem, d_out, 100000);

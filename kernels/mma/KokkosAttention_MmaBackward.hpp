@@ -14,6 +14,7 @@
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
 #include <climits>
+#include <string>
 
 /// \file
 /// The mma engine's backward pass: one kernel for dQ, dK and dV, or one for dQ, and one for dK and dV together or one
@@ -50,7 +51,7 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
     auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
                                           data.tile.team_size, data.tile.vector_length);
     policy.set_scratch_size(0, Kokkos::PerTeam(data.tile.scratch_bytes + mma_scratch_alignment));
-    Kokkos::parallel_for("KokkosAttention::backward, " + names_of_gradients(Kernel::shape) + " (mma)",
+    Kokkos::parallel_for(std::string("KokkosAttention::backward, ") + gradient_names(Kernel::shape) + " (mma)",
                          as_kernel_argument(policy), Kernel{data, scores, mask, dropout});
   }
 }

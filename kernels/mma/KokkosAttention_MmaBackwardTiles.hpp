@@ -9,8 +9,6 @@
 
 #include <array>
 #include <cstddef>
-#include <string>
-#include <vector>
 
 /// \file
 /// Tile sizes of the mma engine's backward kernels. "First" is what scores are products of, q and k; "second" is dO and
@@ -47,15 +45,12 @@ struct MmaBackwardShape {
   KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return pairs ? columns / 2 : columns; }
 };
 
-/// As labels and descriptions name them.
-inline std::string names_of_gradients(MmaBackwardShape const& shape) {
-  std::vector<std::string> names;
-  if (shape.computes_queries()) names.push_back("dq");
-  if (shape.computes_keys()) names.push_back("dk");
-  if (shape.computes_values()) names.push_back("dv");
-  std::string text = names[0];
-  for (std::size_t n = 1; n < names.size(); ++n) text += (n + 1 < names.size() ? ", " : " and ") + names[n];
-  return text;
+/// What a kernel computes, as labels and descriptions say it.
+constexpr char const* gradient_names(MmaBackwardShape const& shape) {
+  if (shape.own == Side::queries) return "dq";
+  if (shape.pairs) return "dq, dk and dv";
+  if (shape.first_columns == 0) return "dv";
+  return shape.second_columns == 0 ? "dk" : "dk and dv";
 }
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
