@@ -82,7 +82,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   MmaLane m_lane;
   int m_stage = 0;  // that is in use
   int m_row;        // of the team's tile: the lane's first
-  int m_column;     // likewise
+  int m_column;     // likewise, the warp's
 
   Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
 
@@ -99,7 +99,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
         m_deltas(data.delta),
         m_lane(lane),
         m_row(row + lane.quad),
-        m_column(column + 2 * lane.member) {}
+        m_column(column) {}
 
  public:
   using Position = int;
@@ -179,9 +179,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   }
 
   /// Begins to copy a tile of the other side to the stage that is in use.
-  /// \param lse, delta of its first query, if it has queries
-  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Rows const& q_or_k, Rows const& do_or_v, T const* lse,
-                                              T const* delta) const {
+  /// \param lse, delta which of them are those of its queries, from begin on, if it has queries
+  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Rows const& q_or_k, Rows const& do_or_v, T const* lse, T const* delta,
+                                              Position begin) const {
     copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
                                                                             in_packs || copies_in_packs(q_or_k));
     copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
@@ -191,9 +191,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
       int const n       = m_lane.number();
       bool const inside = n < q_or_k.rows;
       if (m_member.team_rank() == 0 && n < shape.columns) {
-        index_t const i = inside ? n : 0;
-        copy_ahead<sizeof(T)>(statistics(n), lse + i * m_arguments.lse.stride[2], inside);
-        copy_ahead<sizeof(T)>(statistics(n) + 1, delta + i * m_deltas.stride[2], inside);
+        index_t const i = begin + (inside ? n : 0);
+        copy_ahead<sizeof(T)>(statistics(n, false), lse + i * m_arguments.lse.stride[2], inside);
+        copy_ahead<sizeof(T)>(statistics(n, true), delta + i * m_deltas.stride[2], inside);
       }
     }
   }
@@ -267,14 +267,16 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
 
  private:
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
-    return {static_cast<int>(begin_of(own, tile)) + m_row, static_cast<int>(begin_of(other, tile)) + m_column,
-            count(own, tile) - m_row, count(other, tile) - m_column};
+    return {static_cast<int>(begin_of(own, tile)) + m_row, static_cast<int>(begin_of(other, tile)) + first_column(),
+            count(own, tile) - m_row, count(other, tile) - first_column()};
   }
+  /// The lane's, of the tile's.
+  KOKKOS_FORCEINLINE_FUNCTION int first_column() const { return 2 * m_lane.member + (shape.pairs ? m_column : 0); }
 
-  /// LSE and delta of a query of the tile.
-  KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query) const {
-    return in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics) +
-           query * layout.statistics_step;
+  /// LSE, or delta, of a query of the tile: side by side in the padding of its row, or in arrays of their own.
+  KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query, bool delta) const {
+    T* const first = in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
+    return first + (shape.pairs ? query * stride + delta : query + delta * shape.columns);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
@@ -300,8 +302,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     q_or_k.data += begin * q_or_k.row_stride;
     do_or_v.data += begin * do_or_v.row_stride;
     q_or_k.rows = do_or_v.rows = count(other, tile);
-    copy_other(q_or_k, do_or_v, m_lse_rows + begin * m_arguments.lse.stride[2],
-               m_delta_rows + begin * m_deltas.stride[2]);
+    copy_other(q_or_k, do_or_v, m_lse_rows, m_delta_rows, begin);
   }
 
   template <int padded_rows>
@@ -324,13 +325,15 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     struct alignas(2 * sizeof(T)) Two {
       T value[2];
     };
+    auto const two = [&](int query, bool delta) { return *reinterpret_cast<Two const*>(statistics(query, delta)); };
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < column_blocks; ++n) {
+      int const query = first_column() + 8 * n;
+      Two const x = two(query, false), y = shape.pairs ? two(query + 1, false) : two(query, true);
       KOKKOSATTENTION_UNROLL
       for (int e = 0; e < 2; ++e) {
-        Two const of_query            = *reinterpret_cast<Two const*>(statistics(m_column + 8 * n + e));
-        m_statistics.lse[2 * n + e]   = exponents_lse(of_query.value[0]);
-        m_statistics.delta[2 * n + e] = of_query.value[1];
+        m_statistics.lse[2 * n + e]   = exponents_lse(shape.pairs ? (e == 0 ? x : y).value[0] : x.value[e]);
+        m_statistics.delta[2 * n + e] = shape.pairs ? (e == 0 ? x : y).value[1] : y.value[e];
       }
     }
   }

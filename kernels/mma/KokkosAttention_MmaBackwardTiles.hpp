@@ -116,7 +116,6 @@ template <Scalar ScalarType>
 struct MmaBackwardLayout {
   int own_second, stages, stage_bytes, turned, weights, steps, end;
   int other_second, statistics;  // in a stage
-  int statistics_step;           // numbers from a query's LSE and delta to the next one's
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
     using Arithmetic    = MmaArithmetic<ScalarType>;
@@ -127,13 +126,11 @@ struct MmaBackwardLayout {
     other_second        = shape.columns * stride * bytes;
     if (shape.pairs) {
       // In the padding of first rows.
-      statistics      = shape.head_columns * bytes;
-      statistics_step = stride;
-      stage_bytes     = other_second + mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
+      statistics  = shape.head_columns * bytes;
+      stage_bytes = other_second + mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
     } else {
-      statistics      = 2 * other_second;
-      statistics_step = 2;
-      stage_bytes     = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
+      statistics  = 2 * other_second;
+      stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
     }
     turned = weights = steps = end = stages + shape.stages * stage_bytes;
     if constexpr (has_pairs<Arithmetic>) {

@@ -186,7 +186,7 @@ class MmaPairEngine : public MmaBackwardBase<ScalarType, Member, shape_number, i
         d_out(m_arguments.d_out, 0, 0, 0, step.queries, m_arguments.value_dim);
     q.data     = step.q;
     d_out.data = step.d_out;
-    Base::copy_other(q, d_out, step.lse, step.delta);
+    Base::copy_other(q, d_out, step.lse, step.delta, 0);
   }
 
   /// Not after every tile, as it takes as long as what has been added takes to arrive.
