@@ -12,6 +12,7 @@
 #include <KokkosAttention_MmaProduct.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
 #include <KokkosAttention_MmaStore.hpp>
+#include <KokkosAttention_WeightDropout.hpp>
 
 #include <Kokkos_Core.hpp>
 
