@@ -41,7 +41,15 @@ auto make_backward_arguments(DOut const& d_out, Q const& q, K const& k, V const&
 }
 
 template <bool with_functors, class Space, class ScalarType>
-std::size_t backward_workspace(BackwardArguments<ScalarType> const& arguments) {
+std::size_t backward_workspace([[maybe_unused]] Space const& space, BackwardArguments<ScalarType> const& arguments) {
+  if constexpr (compiled_for_mma<Space>) {
+    if (MmaBackwardTiles const tiles = mma_backward_tiles(space, arguments); tiles.count > 0) {
+      if constexpr (with_functors)
+        return mma_backward_workspace<Space>(arguments, tiles);
+      else
+        return MmaBackwardInstance<Space, ScalarType>::workspace(arguments, tiles);
+    }
+  }
   if constexpr (with_functors) {
     return portable_backward_workspace<Space>(arguments);
   } else {
@@ -56,8 +64,8 @@ std::size_t backward_workspace(BackwardArguments<ScalarType> const& arguments) {
 /// Checks all arguments, and returns them as kernels take them.
 template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
           AttentionView Out, class Lse, class... Functors>
-auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out, Q const& q, K const& k, V const& v,
-                                Out const& out, Lse const& lse, gradients_t<Q> const& gradients,
+auto checked_backward_arguments(Space const& space, ArgumentChecker const& check, DOut const& d_out, Q const& q,
+                                K const& k, V const& v, Out const& out, Lse const& lse, gradients_t<Q> const& gradients,
                                 options_t<Q> const& options, Functors const&... functors) {
   using Accumulation = accumulation_t<typename Q::non_const_value_type>;
   static_assert(same_scalar<Q, K> && same_scalar<Q, V> && same_scalar<Q, Out> && same_scalar<Q, DOut>,
@@ -88,7 +96,7 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
   place(gradients.v, "v", gradients.bias);
   place(gradients.bias, "bias");
   auto const arguments    = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
-  std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0, Space>(arguments);
+  std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0>(space, arguments);
   check_workspace(check, options.workspace, bytes);
   return std::pair(arguments, bytes);
 }
@@ -98,14 +106,14 @@ auto checked_backward_arguments(ArgumentChecker const& check, DOut const& d_out,
 /// Gradients of a scalar with respect to the inputs of `forward`, from its gradient with respect to the output.
 ///
 /// Computes the weights again from the LSE that `forward` stored, so that memory beyond the arguments is one number a
-/// query (and, for some broadcast biases, partial sums of the bias gradient). Every sum has a fixed order: the same
-/// bits on every run, and an entry's gradients do not depend on the rest of the batch. Enqueues on `space` and returns.
-/// A query with nothing to attend contributes nothing and has a gradient of 0, as long as its numbers and those of its
-/// gradient are finite. To exclude keys, use a mask or a bias of
-/// -inf: a weight is exp(score - LSE), so a query whose every score is a huge finite number, such as -1e30, gets wrong
+/// query (on some GPUs also one for every 64 keys, and, for some broadcast biases, partial sums of the bias gradient).
+/// Every sum has a fixed order: the same bits on every run, and an entry's gradients do not depend on the rest of the
+/// batch. Enqueues on `space` and returns. A query with nothing to attend contributes nothing and has a gradient of 0,
+/// as long as its numbers and those of its gradient are finite. To exclude keys, use a mask or a bias of -inf: a weight
+/// is exp(score - LSE), so a query whose every score is a huge finite number, such as -1e30, gets wrong
 /// gradients.
 ///
-/// Algorithm: Dao, FlashAttention-2, arXiv:2307.08691, algorithm 2, without atomic additions.
+/// Algorithm: Dao, FlashAttention-2, arXiv:2307.08691, algorithm 2, without additions in an order of chance.
 /// \param space execution-space instance
 /// \param d_out gradient with respect to the output (B, Hq, Lq, Dv)
 /// \param q, k, v, out as given to and written by `forward`
@@ -124,11 +132,11 @@ requires Kokkos::is_view_v<Lse>
 void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
               gradients_t<Q> const& gradients, options_t<Q> const& options = {}, Functors const&... functors) {
   using ScalarType              = typename Q::non_const_value_type;
-  auto const [arguments, bytes] = Impl::checked_backward_arguments<Space>(
-      Impl::ArgumentChecker("backward"), d_out, q, k, v, out, lse, gradients, options, functors...);
-  auto const workspace = Impl::workspace_or_allocate(space, options.workspace, bytes);
-  auto const scores    = Impl::make_scores(options, functors...);
-  auto const mask      = Impl::make_mask(options, functors...);
+  auto const [arguments, bytes] = Impl::checked_backward_arguments(space, Impl::ArgumentChecker("backward"), d_out, q,
+                                                                   k, v, out, lse, gradients, options, functors...);
+  auto const workspace          = Impl::workspace_or_allocate(space, options.workspace, bytes);
+  auto const scores             = Impl::make_scores(options, functors...);
+  auto const mask               = Impl::make_mask(options, functors...);
   Impl::WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
   if constexpr (Impl::compiled_for_mma<Space>) {
     if (Impl::MmaBackwardTiles const tiles = Impl::mma_backward_tiles(space, arguments); tiles.count > 0) {

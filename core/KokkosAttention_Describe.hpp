@@ -35,13 +35,13 @@ std::size_t workspace_size(Space const&, Q const& q, K const& k, V const& v, Out
 /// \throws std::invalid_argument as `backward` does
 template <ExecutionSpace Space, AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
           AttentionView Out, class Lse, class... Functors>
-requires Kokkos::is_view_v<Lse> std::size_t workspace_size(Space const&, DOut const& d_out, Q const& q, K const& k,
-                                                           V const& v, Out const& out, Lse const& lse,
+requires Kokkos::is_view_v<Lse> std::size_t workspace_size(Space const& space, DOut const& d_out, Q const& q,
+                                                           K const& k, V const& v, Out const& out, Lse const& lse,
                                                            gradients_t<Q> const& gradients, options_t<Q> options = {},
                                                            Functors const&... functors) {
   options.workspace = {};
-  return Impl::checked_backward_arguments<Space>(Impl::ArgumentChecker("workspace_size"), d_out, q, k, v, out, lse,
-                                                 gradients, options, functors...)
+  return Impl::checked_backward_arguments(space, Impl::ArgumentChecker("workspace_size"), d_out, q, k, v, out, lse,
+                                          gradients, options, functors...)
       .second;
 }
 
@@ -140,10 +140,8 @@ inline void describe_mma(std::ostream& text, MmaTile const& tile) {
 template <Scalar ScalarType>
 void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
   MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
-  if (shape.own == Side::queries) return describe_tile(text, "dq tile", tile.rows, tile.columns, tile);
-  std::string name = "dk and dv tile";
-  if (shape.first_columns == 0) name = "dv tile";
-  if (shape.second_columns == 0) name = "dk tile";
+  std::string const name        = gradient_names(shape) + std::string(" tile");
+  if (shape.own == Side::queries) return describe_tile(text, name, tile.rows, tile.columns, tile);
   describe_tile(text, name, tile.columns, tile.rows, tile);
 }
 
@@ -208,8 +206,8 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const& space, DOut co
                                                      Functors const&... functors) {
   using ScalarType              = typename Q::non_const_value_type;
   constexpr bool with_functors  = sizeof...(Functors) != 0;
-  auto const [arguments, bytes] = Impl::checked_backward_arguments<Space>(
-      Impl::ArgumentChecker("describe"), d_out, q, k, v, out, lse, gradients, options, functors...);
+  auto const [arguments, bytes] = Impl::checked_backward_arguments(space, Impl::ArgumentChecker("describe"), d_out, q,
+                                                                   k, v, out, lse, gradients, options, functors...);
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "backward", sizes);

@@ -61,11 +61,11 @@ TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
     REQUIRE(shape.head_columns >= head_dim);
     REQUIRE(tile.parts * std::max(shape.first_columns, shape.second_columns) >= head_dim);
     REQUIRE(tile.columns % 8 == 0);
-    REQUIRE(tile.rows == 16 * shape.row_blocks * tile.team_size);
-    bool const of_queries = shape.own == KA::Impl::Side::queries;
-    has_dq                = has_dq || of_queries;
-    has_dk                = has_dk || (!of_queries && shape.first_columns > 0);
-    has_dv                = has_dv || (!of_queries && shape.second_columns > 0);
+    REQUIRE(tile.rows == 16 * shape.row_blocks * tile.team_size / (shape.pairs ? 2 : 1));
+    REQUIRE((!shape.pairs || (dq && dk && dv)));
+    has_dq = has_dq || shape.computes_queries();
+    has_dk = has_dk || shape.computes_keys();
+    has_dv = has_dv || shape.computes_values();
   }
   REQUIRE((has_dq || !dq));
   REQUIRE((has_dk || !dk));
@@ -197,18 +197,20 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
   gradients.k         = dk;
   gradients.v         = dv;
   auto const backward = KA::Impl::make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
+  auto const tiles    = KA::Impl::mma_backward_tiles(space, backward);
   Kokkos::View<std::byte*, MemorySpace> const workspace(
-      "workspace", KA::Impl::portable_backward_workspace<ExecutionSpace>(backward));
-  KA::Impl::mma_backward(space, backward, scores, mask, dropout, KA::Impl::mma_backward_tiles(space, backward),
-                         workspace.data(), most_teams);
+      "workspace", KA::Impl::mma_backward_workspace<ExecutionSpace>(backward, tiles));
+  Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be
+  KA::Impl::mma_backward(space, backward, scores, mask, dropout, tiles, workspace.data(), most_teams);
   return {to_host(out), to_host(dq), to_host(dk), to_host(dv)};
 }
 
 TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
   if constexpr (KA::Impl::compiled_for_mma<Space>) {
+    int const value_dim = GENERATE(40, 200);
     Random random(204);
-    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, 200});
+    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, value_dim});
     auto const d_out    = random_d_out(random, problem);
     auto const found    = run_teams<Space>(problem, d_out, 4);
     auto const expected = run_teams<Space>(problem, d_out, 100000);

@@ -51,6 +51,19 @@
 ///     put_power(row, stride, power)    what they were divided by
 ///     power(row, stride)               what products with a row in scratch are to be multiplied by,
 ///     product_unit                     besides this
+///
+/// and, if pairs of warps share products (MmaPairEngine),
+///
+///     turned_numbers                   of a block of sums that is put down to be turned
+///     put_turned(sums, to, lane)       puts a block of sums down, 16 rows and 8 columns
+///     get_turned(from, lane)           the lane's part of it
+///     left_of_turned(from, block, lane)
+///                                      two blocks that lie behind each other, of neighbouring columns, as the left
+///                                      factor of a block of steps: its rows are their columns, turned_row(h, lane)
+///                                      that of element h, its steps their rows
+///     right_of_own_rows(rows, columns, block, column, lane)
+///                                      own rows as a block of such steps, and 16 columns from a column on
+///     own_column(n, e, lane)           the column of element e of block n of sums that right_of_own_rows gives
 
 namespace KokkosAttention::Impl {
 
@@ -89,12 +102,13 @@ struct MmaArithmetic<double> {
 
   // Steps of a product with right_of_columns: of 16 columns, a lane takes 4 * member + {0, 1} first, then {2, 3}.
 
+  /// Of every four rows, two have their lanes' numbers in another order, for right_of_own_rows.
   KOKKOS_FORCEINLINE_FUNCTION static int packed_place(int row, int column) {
-    int const block = column / 16 * 2 + column / 2 % 2, lane = 4 * (row % 8) + column % 16 / 4;
+    int const block = column / 16 * 2 + column / 2 % 2, lane = 4 * (row % 8) + (column % 16 / 4 ^ (row & 2));
     return 128 * block + 64 * (column % 2) + 2 * lane + row / 8;
   }
   KOKKOS_FORCEINLINE_FUNCTION static Left left(double const* rows, int, int block, MmaLane lane) {
-    double const* const from = rows + 128 * block + 2 * lane.number();
+    double const* const from = rows + 128 * block + 2 * (lane.number() ^ (lane.quad & 2));
     Pair const x = pair(from), y = pair(from + 64);
     return {{x.value[0], x.value[1], y.value[0], y.value[1]}};
   }
@@ -128,7 +142,44 @@ struct MmaArithmetic<double> {
     multiply_add_m16n8k4(sum.value, a.value[2], a.value[3], b.value[1][c]);
   }
 
+  // Blocks of sums that are turned: columns 2 n and 2 n + 1 of a row lie side by side. Steps of a product with
+  // right_of_own_rows: a lane takes rows member and member + 8 first, then those 4 further on.
+
+  static constexpr int turned_numbers = 128;
+
+  KOKKOS_FORCEINLINE_FUNCTION static void put_turned(Sum const& sum, double* to, MmaLane lane) {
+    double* const place = to + turned_place(lane.quad, lane.member);
+
+    *reinterpret_cast<Pair*>(place)      = {{sum.value[0], sum.value[1]}};
+    *reinterpret_cast<Pair*>(place + 64) = {{sum.value[2], sum.value[3]}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static Sum get_turned(double const* from, MmaLane lane) {
+    double const* const place = from + turned_place(lane.quad, lane.member);
+    Pair const x = pair(place), y = pair(place + 64);
+    return {{x.value[0], x.value[1], y.value[0], y.value[1]}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static Left left_of_turned(double const* from, int block, MmaLane lane) {
+    double const* const place =
+        from + turned_numbers * (lane.quad / 4) + 32 * block + turned_place(lane.member, lane.quad % 4);
+    Pair const x = pair(place), y = pair(place + 64);
+    return {{x.value[0], x.value[1], y.value[0], y.value[1]}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static int turned_row(int h, MmaLane lane) { return 2 * lane.quad + h; }
+  KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_own_rows(double const* rows, int columns, int block,
+                                                                      int column, MmaLane lane) {
+    double const* const from = rows + block / 2 * 16 * columns + column / 16 * 256 + 128 * (lane.quad / 4) +
+                               64 * (lane.quad / 2 % 2) + 2 * (lane.quad % 2) + 8 * (4 * (block % 2) + lane.member);
+    int const swap = lane.member & 2;
+    Pair const x = pair(from + 2 * swap), y = pair(from + 2 * (2 ^ swap));
+    return {{{x.value[0], x.value[1]}, {y.value[0], y.value[1]}}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static int own_column(int n, int e, MmaLane lane) { return 8 * n + 4 * e + lane.member; }
+
  private:
+  /// Of a row's pair of columns. Lanes that put or load at once hit all banks.
+  KOKKOS_FORCEINLINE_FUNCTION static int turned_place(int row, int column_pair) {
+    return 16 * (row / 2) + 2 * (row % 2) + 4 * (column_pair % 2) + 8 * (column_pair / 2 ^ row / 2 % 2);
+  }
   struct alignas(16) Pair {
     double value[2];
   };

@@ -7,16 +7,18 @@
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_MmaBackwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaQueryTurns.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
 
 #include <Kokkos_Core.hpp>
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
 #include <climits>
+#include <string>
 
 /// \file
-/// The mma engine's backward pass: a kernel for dQ, and one for dK and dV together or one for each; rowsum(dO O) and
-/// dBias are the portable engine's.
+/// The mma engine's backward pass: one kernel for dQ, dK and dV, or one for dQ, and one for dK and dV together or one
+/// for each; rowsum(dO O) and dBias are the portable engine's.
 
 namespace KokkosAttention::Impl {
 
@@ -49,10 +51,48 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
     auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
                                           data.tile.team_size, data.tile.vector_length);
     policy.set_scratch_size(0, Kokkos::PerTeam(data.tile.scratch_bytes + mma_scratch_alignment));
-    Kokkos::parallel_for(Kernel::shape.own == Side::queries ? "KokkosAttention::backward, dq (mma)"
-                                                            : "KokkosAttention::backward, dk and dv (mma)",
+    Kokkos::parallel_for(std::string("KokkosAttention::backward, ") + gradient_names(Kernel::shape) + " (mma)",
                          as_kernel_argument(policy), Kernel{data, scores, mask, dropout});
   }
+}
+
+/// The arrays of a backward call in its workspace.
+template <class T>
+struct MmaBackwardArrays {
+  BackwardArrays<T> shared;
+  MmaTurnCounters turns;
+
+  /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
+  template <Scalar ScalarType>
+  MmaBackwardArrays(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments,
+                    BiasGradientPlan const& plan, MmaBackwardTiles const& tiles)
+      : shared(carver, arguments, plan) {
+    for (int n = 0; n < tiles.count; ++n)
+      if (mma_backward_shapes<ScalarType>[tiles.tile[n].shape].pairs)
+        turns = MmaTurnCounters(carver, arguments, tiles.tile[n].rows);
+  }
+};
+
+template <class ExecutionSpace, Scalar ScalarType>
+std::size_t mma_backward_workspace(BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles) {
+  WorkspaceCarver carver(nullptr);
+  MmaBackwardArrays<accumulation_t<ScalarType>> const arrays(
+      carver, arguments,
+      portable_bias_plan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)),
+      tiles);
+  return carver.bytes();
+}
+
+/// The one kernel of a call whose teams of keys add to dQ in turns: as many as run at once.
+template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
+void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarType> data, Scores const& scores,
+                            M const& mask, DropoutOfWeights const& dropout, int most_teams) {
+  begin_turns(space, data.arguments, data.turns);
+  int const teams =
+      space.cuda_device_prop().multiProcessorCount * mma_backward_shapes<ScalarType>[data.tile.shape].teams;
+  index_t const tiles_of_head = Kokkos::max(tile_slots(data.arguments, Side::keys, data.tile.rows), index_t(1));
+  data.turns.heads_in_turns   = 2 * ((teams + tiles_of_head - 1) / tiles_of_head);
+  mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
 }
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
@@ -65,19 +105,23 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
   BiasGradientPlan const plan          = portable_bias_plan(arguments, bias_tile);
   WorkspaceCarver carver(workspace);
-  BackwardArrays<T> const arrays(carver, arguments, plan);
-  Tensor<T const> const delta = arrays.computed_delta();
+  MmaBackwardArrays<T> const arrays(carver, arguments, plan, tiles);
+  Tensor<T const> const delta = arrays.shared.computed_delta();
 
-  compute_delta(space, arguments, arrays.delta.data);
-  for (int n = 0; n < tiles.count; ++n)
-    mma_gradient(space, MmaBackwardData<ScalarType>{arguments, delta, tiles.tile[n]}, scores, mask, dropout,
-                 most_teams);
+  compute_delta(space, arguments, arrays.shared.delta.data);
+  for (int n = 0; n < tiles.count; ++n) {
+    MmaBackwardData<ScalarType> const data{arguments, delta, tiles.tile[n], arrays.turns};
+    if (mma_backward_shapes<ScalarType>[data.tile.shape].pairs)
+      mma_gradients_in_turns(space, data, scores, mask, dropout, most_teams);
+    else
+      mma_gradient(space, data, scores, mask, dropout, most_teams);
+  }
   // Plain calls have no bias.
   if constexpr (!is_plain<DropoutOfWeights>) {
     if (arguments.dbias.data != nullptr)
       portable_bias_gradient(space,
-                             BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.partial,
-                                                                     arrays.part_stride, scores, mask, dropout},
+                             BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.shared.partial,
+                                                                     arrays.shared.part_stride, scores, mask, dropout},
                              delta, bias_tile, most_teams);
   }
 }

@@ -14,6 +14,12 @@
 namespace KokkosAttention::Impl {
 
 template <class ExecutionSpace, Scalar ScalarType>
+std::size_t MmaBackwardInstance<ExecutionSpace, ScalarType>::workspace(BackwardArguments<ScalarType> const& arguments,
+                                                                       MmaBackwardTiles const& tiles) {
+  return mma_backward_workspace<ExecutionSpace>(arguments, tiles);
+}
+
+template <class ExecutionSpace, Scalar ScalarType>
 void MmaBackwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& space,
                                                           BackwardArguments<ScalarType> const& arguments,
                                                           OptionScores<ScalarType> const& scores,

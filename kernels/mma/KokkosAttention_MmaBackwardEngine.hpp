@@ -5,193 +5,58 @@
 #define KOKKOSATTENTION_MMABACKWARDENGINE_HPP
 
 #include <KokkosAttention_BackwardLoop.hpp>
-#include <KokkosAttention_BackwardRows.hpp>
-#include <KokkosAttention_MmaArithmetic.hpp>
-#include <KokkosAttention_MmaBackwardTiles.hpp>
-#include <KokkosAttention_MmaCopy.hpp>
-#include <KokkosAttention_MmaGradientRows.hpp>
-#include <KokkosAttention_MmaProduct.hpp>
-#include <KokkosAttention_MmaStore.hpp>
+#include <KokkosAttention_MmaBackwardBase.hpp>
 
 #include <Kokkos_Core.hpp>
 
 /// \file
-/// The tile operations of the mma engine's backward pass. A warp owns 16 rows of queries, or of keys: their scores,
-/// gradients and sums stay in its registers. With scores transposed along, both are the same products.
+/// The tile operations of backward kernels that compute dQ, dK, dV, or dK and dV. A warp owns 16 rows of queries, or of
+/// keys: their scores, gradients and sums stay in its registers. With scores transposed along, both are the same
+/// products.
 
 namespace KokkosAttention::Impl {
 
-template <Scalar ScalarType>
-struct MmaBackwardData {
-  BackwardArguments<ScalarType> arguments;
-  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
-  MmaBackwardTile tile;
-};
-
 /// \tparam in_packs all rows can be copied 16 bytes at a time
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaBackwardEngine : BackwardRows<ScalarType> {
-  using Base = BackwardRows<ScalarType>;
-  using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
-      Base::m_sequence;
-  using Base::second, Base::usable_lse;
+class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs> {
+  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs>;
+  using Base::clear, Base::multiply_own, Base::own, Base::own_first, Base::own_second, Base::other_first,
+      Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride;
+  using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
+  using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
 
-  static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
-
-  using Arithmetic = MmaArithmetic<ScalarType>;
-  using T          = accumulation_t<ScalarType>;
-  using Sum        = typename Arithmetic::Sum;
-  using Rows       = typename Base::Rows;
-
-  static constexpr Side own          = shape.own;
-  static constexpr Side other        = own == Side::queries ? Side::keys : Side::queries;
-  static constexpr int row_blocks    = shape.row_blocks;
-  static constexpr int column_blocks = shape.columns / 8;
   static constexpr int first_blocks  = shape.first_columns / 8;
   static constexpr int second_blocks = shape.second_columns / 8;
-  static constexpr int own_rows      = 16 * row_blocks * shape.warps;
-  static constexpr int own_stride    = Arithmetic::own_stride(shape.head_columns);
-  static constexpr int stride        = Arithmetic::stride(shape.head_columns);
-  static constexpr bool splits       = Arithmetic::splits;
-  static constexpr MmaBackwardLayout<ScalarType> layout{shape};
 
-  using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
-  using Statistics = typename TileRows::Statistics;
-
-  Member const& m_member;
-  Tensor<T const> const& m_deltas;
   int m_part = 0;
-  MmaLane m_lane;
-  typename Arithmetic::Exponential m_exponential;
-  int m_row;  // of the team's tile: the lane's first
-  ScalarType* m_scratch;
-  int m_stage     = 0;      // that is in use
-  bool m_ahead    = false;  // the next tile's copies have begun
-  bool m_has_next = false;
-  bool m_begins   = false;  // the own rows are still to be split
-  Tile m_next     = {};
-
-  // Rows of the other side from the sequence's beginning on, for a query head.
-  int m_rows_head = -1;
-  Rows m_first_rows, m_second_rows;
-  T const* m_lse_rows   = nullptr;
-  T const* m_delta_rows = nullptr;
-
-  Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
   // Arrays have elements, whether there is something to sum or not.
   Sum m_first_sum[row_blocks][first_blocks > 0 ? first_blocks : 1];
   Sum m_second_sum[row_blocks][second_blocks > 0 ? second_blocks : 1];
-  T m_factor = 1;  // of the scores, still to be applied
-  Statistics m_statistics;
-  unsigned m_kept[2 * row_blocks];
 
  public:
-  using Position = int;
-
   KOKKOS_FORCEINLINE_FUNCTION MmaBackwardEngine(Member const& member, MmaBackwardData<ScalarType> const& data)
-      : Base(data.arguments),
-        m_member(member),
-        m_deltas(data.delta),
-        m_lane(MmaLane::here()),
-        m_exponential(m_lane),
-        m_row(16 * row_blocks * member.team_rank() + m_lane.quad),
-        m_scratch(as_shared(static_cast<ScalarType*>(
-            member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))),
-        m_first_rows(data.arguments.q, 0, 0, 0, 0, 0),
-        m_second_rows(data.arguments.q, 0, 0, 0, 0, 0) {}
+      : Base(member, data, MmaLane::here(), 16 * row_blocks * member.team_rank(), 0) {}
 
   /// Which columns of the sums are computed next.
   KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_part = part; }
 
   KOKKOS_FORCEINLINE_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
-    begin_rows(sequence, tile);
-    wait_for_copies();
-    m_member.team_barrier();  // some threads may still be at work on the team's last tile
-    copy_own(first(own, tile), m_scratch);
-    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), own_second());
+    Base::begin_own(sequence, tile);
     clear(m_first_sum);
     clear(m_second_sum);
-    if constexpr (own == Side::queries) {
-      KOKKOSATTENTION_UNROLL
-      for (int h = 0; h < 2 * row_blocks; ++h) {
-        index_t const i = tile.query_begin + m_row + 8 * h;
-        bool const real = i < tile.query_end;
-        m_statistics.lse[h] =
-            real ? exponents_lse(m_arguments.lse(sequence.entry, tile.head, sequence.q_begin + i, 0)) : T(0);
-        m_statistics.delta[h] = real ? m_deltas(sequence.entry, tile.head, sequence.q_begin + i, 0) : T(0);
-      }
-    }
-    m_ahead = m_has_next = false;
-    m_rows_head          = -1;
-    m_begins             = splits;
-  }
-
-  /// The tile that comes after the one that is multiplied next.
-  KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile) {
-    m_next     = tile;
-    m_has_next = true;
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
-    MmaPlace const at = place(tile);
-    KOKKOSATTENTION_UNROLL
-    for (int h = 0; h < 2 * row_blocks; ++h) {
-      m_kept[h] = 0;
-      KOKKOSATTENTION_ROLLED
-      for (int c = 0; c < 2 * column_blocks; ++c) {
-        index_t const row = at.row + 8 * h, column = at.column + c / 2 * 8 + c % 2;
-        bool const kept = own == Side::queries ? dropout.kept(tile.batch, tile.head, row, column)
-                                               : dropout.kept(tile.batch, tile.head, column, row);
-        m_kept[h] |= unsigned(kept) << c;
-      }
-    }
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const& tile) {
-    if constexpr (shape.stages == 1)
-      m_member.team_barrier();  // the last tile is in its place until all have done with it
-    else
-      m_stage = shape.stages - 1 - m_stage;
-    if (!m_ahead) copy_other(tile);
-    wait_for_copies();
-    if constexpr (splits) split_arrived(tile);
+    Base::await_other(tile);
     m_member.team_barrier();
-    if constexpr (own == Side::keys && shape.stages == 1) load_statistics();  // their place is the next tile's soon
-    m_ahead = false;
-    if constexpr (shape.stages == 2) {
-      if (m_has_next) {
-        m_stage = shape.stages - 1 - m_stage;
-        copy_other(m_next);
-        m_stage = shape.stages - 1 - m_stage;
-        m_ahead = true;
-      }
-    }
-    m_has_next = false;
-
-    multiply_own(m_scratch, other_first(), m_arguments.scale, m_scores);
+    Base::copy_next();
+    multiply_own(warps_rows(own_first()), other_first(), m_arguments.scale, m_scores);
     // dV needs no gradients of the weights.
     if constexpr (first_blocks > 0)
-      multiply_own(own_second(), other_second(), T(1), m_gradients);
+      multiply_own(warps_rows(own_second()), other_second(), T(1), m_gradients);
     else
       clear(m_gradients);
-    int const columns = place(tile).columns;
-    if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
-    if constexpr (!splits) {
-      m_factor = m_arguments.scale;
-      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) apply_factor(m_scores, m_factor);
-    }
-    if constexpr (own == Side::queries) {
-      // Keys beyond the end have no weight. Queries beyond the end have one, but a dO of 0.
-      if (count(other, tile) < shape.columns)
-        for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-          if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
-        });
-    }
-  }
-
-  template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
-    f(TileRows(m_scores, m_gradients, m_factor, m_statistics, m_kept, m_exponential, place(tile)));
+    Base::complete_scores(tile);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
@@ -206,138 +71,16 @@ class MmaBackwardEngine : BackwardRows<ScalarType> {
     wait_for_copies();
     m_member.team_barrier();
     if constexpr (first_blocks > 0)
-      store(own == Side::queries ? m_arguments.dq : m_arguments.dk, tile, m_arguments.head_dim, m_arguments.scale,
-            m_first_sum);
-    if constexpr (second_blocks > 0) store(m_arguments.dv, tile, m_arguments.value_dim, T(1), m_second_sum);
+      store(own == Side::queries ? m_arguments.dq : m_arguments.dk, tile, m_arguments.head_dim,
+            m_part * shape.first_columns, m_arguments.scale, m_first_sum, warps_rows(own_first()));
+    if constexpr (second_blocks > 0)
+      store(m_arguments.dv, tile, m_arguments.value_dim, m_part * shape.second_columns, T(1), m_second_sum,
+            warps_rows(own_first()));
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
-    return {static_cast<int>(begin_of(own, tile)) + m_row, static_cast<int>(begin_of(other, tile)) + 2 * m_lane.member,
-            count(own, tile) - m_row, count(other, tile) - 2 * m_lane.member};
-  }
-
-  template <class Element>
-  KOKKOS_FORCEINLINE_FUNCTION Element* in_scratch(int bytes) const {
-    return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
-  }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return in_scratch<ScalarType>(layout.own_second); }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
-    return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes);
-  }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const {
-    return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes + layout.other_second);
-  }
-  /// LSE, then delta, of the tile's queries.
-  KOKKOS_FORCEINLINE_FUNCTION T* other_statistics() const {
-    return in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
-    copy_own_rows_ahead<Arithmetic, in_packs, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
-  }
-
-  /// Where the rows of the other side lie.
-  KOKKOS_FORCEINLINE_FUNCTION void find_other(int query_head) {
-    Tile const from{0, query_head, 0, 0, 0, 0};
-    m_rows_head   = query_head;
-    m_first_rows  = first(other, from);
-    m_second_rows = second(other, from);
-    if constexpr (own == Side::keys) {
-      m_lse_rows   = &m_arguments.lse(m_sequence.entry, query_head, m_sequence.q_begin, 0);
-      m_delta_rows = &m_deltas(m_sequence.entry, query_head, m_sequence.q_begin, 0);
-    }
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) {
-    if (m_rows_head != tile.head) find_other(tile.head);
-    Position const begin = static_cast<Position>(begin_of(other, tile));
-    Rows q_or_k = m_first_rows, do_or_v = m_second_rows;
-    q_or_k.data += begin * q_or_k.row_stride;
-    do_or_v.data += begin * do_or_v.row_stride;
-    q_or_k.rows = do_or_v.rows = count(other, tile);
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
-                                                                            in_packs || copies_in_packs(q_or_k));
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
-                                                                            in_packs || copies_in_packs(do_or_v));
-    if constexpr (own == Side::keys) {
-      static_assert(shape.columns <= 32);
-      int const n       = m_lane.number();
-      bool const inside = n < count(Side::queries, tile);
-      if (m_member.team_rank() == 0 && n < shape.columns) {
-        index_t const i = begin + (inside ? n : 0);
-        copy_ahead<sizeof(T)>(other_statistics() + n, m_lse_rows + i * m_arguments.lse.stride[2], inside);
-        copy_ahead<sizeof(T)>(other_statistics() + shape.columns + n, m_delta_rows + i * m_deltas.stride[2], inside);
-      }
-    }
-  }
-
-  template <int padded_rows>
-  KOKKOS_FORCEINLINE_FUNCTION void split(Rows const& rows, ScalarType* arrived) const {
-    split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
-                                                                         in_packs || copies_in_packs(rows));
-  }
-  /// Splits the tile's rows, and the own ones when they have just arrived.
-  KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile) {
-    if (m_begins) {
-      split<own_rows>(first(own, tile), m_scratch);
-      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
-    }
-    m_begins = false;
-    split<shape.columns>(first(other, tile), other_first());
-    split<shape.columns>(second(other, tile), other_second());
-  }
-
-  template <int n>
-  KOKKOS_FORCEINLINE_FUNCTION static void clear(Sum (&sums)[row_blocks][n]) {
-    KOKKOSATTENTION_UNROLL
-    for (int b = 0; b < row_blocks; ++b) {
-      KOKKOSATTENTION_UNROLL
-      for (int i = 0; i < n; ++i) sums[b][i] = Sum{};
-    }
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {
-    struct alignas(2 * sizeof(T)) Two {
-      T value[2];
-    };
-    KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < column_blocks; ++n) {
-      T const* const from = other_statistics() + 8 * n + 2 * m_lane.member;
-      Two const lse       = *reinterpret_cast<Two const*>(from);
-      Two const delta     = *reinterpret_cast<Two const*>(from + shape.columns);
-      KOKKOSATTENTION_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        m_statistics.lse[2 * n + e]   = exponents_lse(lse.value[e]);
-        m_statistics.delta[2 * n + e] = delta.value[e];
-      }
-    }
-  }
-
-  /// An LSE as MmaGradientRows takes it.
-  KOKKOS_FORCEINLINE_FUNCTION T exponents_lse(T lse) const {
-    if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
-      return m_exponential.in_base_2(usable_lse(lse));
-    else
-      return usable_lse(lse);
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_array, ScalarType const* other_rows, T factor,
-                                                Sum (&result)[row_blocks][column_blocks]) const {
-    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride>(own_array + (m_row - m_lane.quad) * own_stride,
-                                                                      other_rows, m_lane, factor, result);
-  }
-
-  template <int blocks>
-  KOKKOS_FORCEINLINE_FUNCTION void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, T factor,
-                                         Sum const (&sums)[row_blocks][blocks]) const {
-    if (tensor.data == nullptr) return;
-    int const first_row = m_row - m_lane.quad, first_column = 8 * blocks * m_part;
-    store_rows<Arithmetic, own_stride, in_packs>(
-        sums, [&](int, int) { return factor; }, m_scratch + first_row * own_stride,
-        MatrixRows<ScalarType>(tensor.from(0, first_column), m_sequence.entry, head(own, tile),
-                               array_row(own, tile) + first_row, count(own, tile) - first_row, dim - first_column),
-        m_lane);
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows(ScalarType* rows) const {
+    return rows + (m_row - m_lane.quad) * Base::own_stride;
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_BackwardLoop.hpp>
 #include <KokkosAttention_MmaBackwardEngine.hpp>
+#include <KokkosAttention_MmaPairEngine.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -23,7 +24,7 @@ template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask 
 struct MmaBackwardTeam {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
-  using Engine = MmaBackwardEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>>;
+  static constexpr bool in_packs = is_plain<DropoutOfWeights>;
 
   MmaBackwardData<ScalarType> const& data;
   Scores const& scores;
@@ -31,17 +32,29 @@ struct MmaBackwardTeam {
   DropoutOfWeights const& dropout;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
-    Engine engine(member, data);
-    for (index_t item = member.league_rank(); item < mma_backward_items(data, shape.own); item += member.league_size())
-      work(engine, item);
+    index_t const items = mma_backward_items(data, shape.own);
+    if constexpr (shape.pairs) {
+      MmaPairEngine<ScalarType, Member, shape_number, in_packs> engine(member, data);
+      index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
+      for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
+        index_t const item = item_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);
+        engine.set_item(item);
+        work(engine, item);
+      }
+    } else {
+      MmaBackwardEngine<ScalarType, Member, shape_number, in_packs> engine(member, data);
+      for (index_t item = member.league_rank(); item < items; item += member.league_size()) {
+        engine.set_part(static_cast<int>(item % data.tile.parts));
+        work(engine, item / data.tile.parts);
+      }
+    }
   }
 
  private:
+  template <class Engine>
   KOKKOS_FORCEINLINE_FUNCTION void work(Engine& engine, index_t item) const {
-    auto const [sequence, head, begin, end] =
-        work_item(data.arguments, shape.own, data.tile.rows, item / data.tile.parts);
+    auto const [sequence, head, begin, end] = work_item(data.arguments, shape.own, data.tile.rows, item);
     if (begin >= end) return;
-    engine.set_part(static_cast<int>(item % data.tile.parts));
     if constexpr (shape.own == Side::queries) {
       backward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
                           shape.columns);

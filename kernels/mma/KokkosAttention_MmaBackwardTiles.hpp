@@ -16,7 +16,14 @@
 
 namespace KokkosAttention::Impl {
 
+/// Whether pairs of warps can share products of a type.
+template <class Arithmetic>
+inline constexpr bool has_pairs = requires {
+  Arithmetic::turned_numbers;
+};
+
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
+/// If pairs of warps share the same keys, one sums dK and the other dV, and dQ is added to in memory.
 struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded
@@ -26,10 +33,25 @@ struct MmaBackwardShape {
   int stages;
   int warps;  // a team
   int teams;  // that a multiprocessor is to hold
+  bool pairs = false;
 
+  KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const { return own == Side::queries || pairs; }
+  KOKKOS_INLINE_FUNCTION constexpr bool computes_keys() const { return own == Side::keys && first_columns > 0; }
+  KOKKOS_INLINE_FUNCTION constexpr bool computes_values() const { return own == Side::keys && second_columns > 0; }
   /// Own rows that it needs: dV is computed from scores alone.
   KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 ? 2 : 1; }
+  KOKKOS_INLINE_FUNCTION constexpr int own_rows() const { return 16 * row_blocks * (pairs ? warps / 2 : warps); }
+  /// Of the tile's columns, those of which a warp has scores and gradients.
+  KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return pairs ? columns / 2 : columns; }
 };
+
+/// What a kernel computes, as labels and descriptions say it.
+constexpr char const* gradient_names(MmaBackwardShape const& shape) {
+  if (shape.own == Side::queries) return "dq";
+  if (shape.pairs) return "dq, dk and dv";
+  if (shape.first_columns == 0) return "dv";
+  return shape.second_columns == 0 ? "dk" : "dk and dv";
+}
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
@@ -45,7 +67,9 @@ inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes = {{
     {Side::keys, 256, 0, 256, 1, 32, 2, 4, 2},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 8> mma_backward_shapes<double> = {{
+inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<double> = {{
+    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true},
+    {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true},
     {Side::queries, 64, 64, 0, 1, 16, 2, 4, 2},
     {Side::keys, 64, 64, 64, 1, 16, 2, 4, 2},
     {Side::queries, 128, 128, 0, 1, 16, 2, 4, 1},
@@ -71,22 +95,51 @@ inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<float> = {
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
+/// A tile of queries that a team is told to visit.
+template <Scalar ScalarType>
+struct alignas(16) MmaBackwardStep {
+  using T = accumulation_t<ScalarType>;
+
+  ScalarType const *q, *d_out;  // the first row
+  T const *lse, *delta;
+  ScalarType* dq;
+  int head, begin, queries;  // positions in the sequence
+  int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
+  unsigned place;            // in the order in which the team visits tiles
+  int distance;              // to the tile of keys whose turn is before at dQ; 0: there is none
+};
+
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
-/// other side, each with first and second rows, and queries with their LSE and delta.
+/// other side, each with first and second rows, and queries with their LSE and delta; what pairs of warps put down, and
+/// what the team is told of its tiles.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
-  int own_second, stages, stage_bytes, end;
+  int own_second, stages, stage_bytes, turned, weights, steps, end;
   int other_second, statistics;  // in a stage
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
-    using Arithmetic = MmaArithmetic<ScalarType>;
-    own_second       = mma_own_numbers<Arithmetic>(16 * shape.row_blocks * shape.warps, shape.head_columns) *
-                 int(sizeof(typename Arithmetic::Number));
-    stages       = shape.own_arrays() * own_second;
-    other_second = shape.columns * Arithmetic::stride(shape.head_columns) * int(sizeof(typename Arithmetic::Number));
-    statistics   = 2 * other_second;
-    stage_bytes  = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
-    end          = stages + shape.stages * stage_bytes;
+    using Arithmetic    = MmaArithmetic<ScalarType>;
+    constexpr int bytes = int(sizeof(typename Arithmetic::Number));
+    int const stride    = Arithmetic::stride(shape.head_columns);
+    own_second          = mma_own_numbers<Arithmetic>(shape.own_rows(), shape.head_columns) * bytes;
+    stages              = shape.own_arrays() * own_second;
+    other_second        = shape.columns * stride * bytes;
+    if (shape.pairs) {
+      // In the padding of first rows.
+      statistics  = shape.head_columns * bytes;
+      stage_bytes = other_second + mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
+    } else {
+      statistics  = 2 * other_second;
+      stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
+    }
+    turned = weights = steps = end = stages + shape.stages * stage_bytes;
+    if constexpr (has_pairs<Arithmetic>) {
+      if (!shape.pairs) return;
+      int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
+      weights         = turned + 2 * block;
+      steps           = weights + block;
+      end             = steps + 3 * int(sizeof(MmaBackwardStep<ScalarType>));
+    }
   }
 };
 
@@ -106,7 +159,7 @@ constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, i
   auto const parts             = [](int dim, int columns) { return columns > 0 ? (dim + columns - 1) / columns : 0; };
   MmaBackwardTile tile;
   tile.shape         = shape_number;
-  tile.rows          = 16 * shape.row_blocks * shape.warps;
+  tile.rows          = shape.own_rows();
   tile.columns       = shape.columns;
   int const first    = parts(query.head_dim, shape.first_columns);
   int const second   = parts(query.value_dim, shape.second_columns);
@@ -133,17 +186,18 @@ constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, 
   for (bool const all_teams : {true, false}) {
     for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
       MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
-      bool const of_queries         = shape.own == Side::queries;
-      bool const computes_k         = !of_queries && shape.first_columns > 0,
-                 computes_v         = !of_queries && shape.second_columns > 0;
       if (shape.head_columns < widest) continue;
-      if (!((of_queries && !q_found) || (computes_k && !k_found) || (computes_v && !v_found))) continue;
+      // Pairs of warps pay if all that they compute is wanted.
+      if (shape.pairs ? q_found || k_found || v_found
+                      : (q_found || !shape.computes_queries()) && (k_found || !shape.computes_keys()) &&
+                            (v_found || !shape.computes_values()))
+        continue;
       MmaBackwardTile const tile = lay_out_mma_backward_tile<ScalarType>(query, n);
       if (tile.scratch_bytes > query.scratch_limit / (all_teams ? shape.teams : 1)) continue;
       tiles.tile[tiles.count++] = tile;
-      q_found                   = q_found || of_queries;
-      k_found                   = k_found || computes_k;
-      v_found                   = v_found || computes_v;
+      q_found                   = q_found || shape.computes_queries();
+      k_found                   = k_found || shape.computes_keys();
+      v_found                   = v_found || shape.computes_values();
     }
   }
   return q_found && k_found && v_found ? tiles : MmaBackwardTiles();

@@ -38,6 +38,7 @@ struct MmaForwardInstance {
 
 template <class ExecutionSpace, Scalar ScalarType>
 struct MmaBackwardInstance {
+  static std::size_t workspace(BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles);
   static void run(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
                   OptionScores<ScalarType> const& scores, OptionMask const& mask,
                   WeightDropout<accumulation_t<ScalarType>> const& dropout, MmaBackwardTiles const& tiles,

@@ -204,6 +204,51 @@ KOKKOS_FORCEINLINE_FUNCTION float exp2_approximation(float x) {
 #endif
 }
 
+/// Adds to a number in global memory, and does not wait for it.
+KOKKOS_FORCEINLINE_FUNCTION void add_in_memory([[maybe_unused]] double* to, [[maybe_unused]] double x) {
+#if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  asm volatile("red.relaxed.gpu.global.add.f64 [%0], %1;" ::"l"(to), "d"(x) : "memory");
+#endif
+}
+
+/// The number at a place, which is one more then. By a loop of comparisons, as Kokkos' atomic operation on 64 bits is
+/// compiled, a multiprocessor's worth of teams would wait for each other.
+KOKKOS_FORCEINLINE_FUNCTION unsigned long long take_number([[maybe_unused]] unsigned long long* place) {
+#if defined(__CUDA_ARCH__)
+  return atomicAdd(place, 1ull);
+#else
+  return 0;
+#endif
+}
+
+/// What another team has published at a place, which may be more by now. What it had written before is not there for
+/// all that, see wait_for_more.
+KOKKOS_FORCEINLINE_FUNCTION unsigned published_number([[maybe_unused]] unsigned const* place) {
+  unsigned found = 0;
+#if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(found) : "l"(place) : "memory");
+#endif
+  return found;
+}
+
+/// Waits until another team has published more than a number. What its threads had written before is there then.
+/// \param found what published_number has found already
+KOKKOS_FORCEINLINE_FUNCTION unsigned wait_for_more([[maybe_unused]] unsigned const* place,
+                                                   [[maybe_unused]] unsigned number, unsigned found) {
+#if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  while (found <= number) found = published_number(place);
+  asm volatile("fence.acq_rel.gpu;" ::: "memory");
+#endif
+  return found;
+}
+
+/// Publishes a number, after a team barrier.
+KOKKOS_FORCEINLINE_FUNCTION void publish_number([[maybe_unused]] unsigned* place, [[maybe_unused]] unsigned number) {
+#if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(place), "r"(number) : "memory");
+#endif
+}
+
 }  // namespace KokkosAttention::Impl
 
 #endif

@@ -87,6 +87,13 @@ KOKKOS_INLINE_FUNCTION constexpr int mma_own_numbers(int rows, int columns) {
   return (rows - 1) * stride + (Arithmetic::splits ? stride : columns);
 }
 
+/// The same of the other side's.
+template <class Arithmetic>
+KOKKOS_INLINE_FUNCTION constexpr int mma_other_numbers(int rows, int columns) {
+  int const stride = Arithmetic::stride(columns);
+  return (rows - 1) * stride + (Arithmetic::splits ? stride : columns);
+}
+
 /// Where the arrays in a team's scratch begin, in bytes: queries; stages of keys, and of values.
 template <class Arithmetic>
 struct MmaLayout {

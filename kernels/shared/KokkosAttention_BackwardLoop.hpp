@@ -34,6 +34,12 @@
 ///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
+///
+/// and one whose teams have one warp to find tiles for all, instead of prefetch
+///
+///     engine.post(find, mask)        finds the tile that comes after those that were found before
+///     engine.next()                  goes on to that tile: what the mask lets through of it
+///     engine.tile()                  the tile
 
 namespace KokkosAttention::Impl {
 
@@ -111,6 +117,14 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Find>
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Find const& find) {
+  if constexpr (requires { engine.post(find, mask); }) {
+    engine.post(find, mask);
+    for (Coverage covers = engine.next(); covers != Coverage::none; covers = engine.next()) {
+      engine.post(find, mask);
+      backward_tile<input>(engine, scores, mask, dropout, sequence, engine.tile(), covers);
+    }
+    return;
+  }
   Tile next            = {};
   Coverage next_covers = find(next);
   while (next_covers != Coverage::none) {

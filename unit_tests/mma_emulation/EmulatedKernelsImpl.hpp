@@ -61,7 +61,7 @@ template <int n, class T, class Scores, class M, class Dropout>
 void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& scores, M const& mask,
                         Dropout const& dropout, Schedule const& schedule) {
   if constexpr (n < KA::Impl::mma_backward_shape_count<T>) {
-    auto const& [a, delta, tile] = data;
+    auto const& [a, delta, tile, turns] = data;
     if (tile.shape != n) return run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
     using WarpEmulation::Member;
     index_t const items = KA::Impl::mma_backward_items(data, KA::Impl::mma_backward_shapes<T>[n].own);

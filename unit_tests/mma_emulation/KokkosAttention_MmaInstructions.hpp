@@ -212,6 +212,22 @@ KOKKOS_FORCEINLINE_FUNCTION void unpack_two(unsigned both, float& low, float& hi
 
 KOKKOS_FORCEINLINE_FUNCTION float exp2_approximation(float x) { return WarpEmulation::exp2(x); }
 
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION void add_in_memory(T* to, T x) {
+  *to += x;
+}
+
+KOKKOS_FORCEINLINE_FUNCTION unsigned long long take_number(unsigned long long* place) { return (*place)++; }
+
+KOKKOS_FORCEINLINE_FUNCTION unsigned published_number(unsigned const* place) { return *place; }
+
+KOKKOS_FORCEINLINE_FUNCTION unsigned wait_for_more(unsigned const* place, unsigned number, unsigned) {
+  WarpEmulation::require_more(*place, number);
+  return *place;
+}
+
+KOKKOS_FORCEINLINE_FUNCTION void publish_number(unsigned* place, unsigned number) { *place = number; }
+
 }  // namespace KokkosAttention::Impl
 
 #endif

@@ -267,5 +267,10 @@ void finish_copies() { Team::running->finish_copies(); }
 void require_in_scratch(void const* place, std::size_t bytes, char const* what) {
   Team::running->require_in_scratch(place, bytes, what);
 }
+void require_more(unsigned found, unsigned limit) {
+  if (found <= limit)
+    Team::running->fail("a team waits for a later one: for more than " + std::to_string(limit) + ", there is " +
+                        std::to_string(found));
+}
 
 }  // namespace WarpEmulation

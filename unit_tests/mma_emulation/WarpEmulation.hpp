@@ -88,6 +88,9 @@ void finish_copies();
 /// Requires a place to be in the scratch that the team has taken, and aligned to its size.
 void require_in_scratch(void const* place, std::size_t bytes, char const* what);
 
+/// A number that the running lane waits for; as teams run one after the other, it must be above the limit already.
+void require_more(unsigned found, unsigned limit);
+
 }  // namespace WarpEmulation
 
 #endif

@@ -1,0 +1,353 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMABACKWARDBASE_HPP
+#define KOKKOSATTENTION_MMABACKWARDBASE_HPP
+
+#include <KokkosAttention_BackwardRows.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaBackwardTiles.hpp>
+#include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaGradientRows.hpp>
+#include <KokkosAttention_MmaProduct.hpp>
+#include <KokkosAttention_MmaQueryTurns.hpp>
+#include <KokkosAttention_MmaStore.hpp>
+#include <KokkosAttention_WeightDropout.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// What the mma engine's backward kernels have in common: how rows come to a team's scratch, the scores and gradients
+/// in a warp's registers, and how sums are stored.
+
+namespace KokkosAttention::Impl {
+
+template <Scalar ScalarType>
+struct MmaBackwardData {
+  BackwardArguments<ScalarType> arguments;
+  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
+  MmaBackwardTile tile;
+  MmaTurnCounters turns = {};
+};
+
+/// \tparam in_packs all rows can be copied 16 bytes at a time
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
+class MmaBackwardBase : protected BackwardRows<ScalarType> {
+  using Base = BackwardRows<ScalarType>;
+  using Base::begin_of, Base::begin_rows, Base::first, Base::head, Base::second, Base::usable_lse;
+
+ protected:
+  using Base::array_row, Base::count, Base::m_arguments, Base::m_sequence;
+
+  static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
+
+  using Arithmetic = MmaArithmetic<ScalarType>;
+  using T          = accumulation_t<ScalarType>;
+  using Sum        = typename Arithmetic::Sum;
+  using Rows       = typename Base::Rows;
+
+  static constexpr Side own          = shape.own;
+  static constexpr Side other        = own == Side::queries ? Side::keys : Side::queries;
+  static constexpr int row_blocks    = shape.row_blocks;
+  static constexpr int column_blocks = shape.warp_columns() / 8;
+  static constexpr int own_rows      = shape.own_rows();
+  static constexpr int own_stride    = Arithmetic::own_stride(shape.head_columns);
+  static constexpr int stride        = Arithmetic::stride(shape.head_columns);
+  static constexpr bool splits       = Arithmetic::splits;
+  static constexpr MmaBackwardLayout<ScalarType> layout{shape};
+
+ private:
+  using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
+  using Statistics = typename TileRows::Statistics;
+
+  typename Arithmetic::Exponential m_exponential;
+  ScalarType* m_scratch;
+  bool m_ahead    = false;  // the next tile's copies have begun
+  bool m_has_next = false;
+  bool m_begins   = false;  // the own rows are still to be split
+  Tile m_next     = {};
+
+  // Rows of the other side from the sequence's beginning on, for a query head.
+  int m_rows_head = -1;
+  Rows m_first_rows, m_second_rows;
+  T const* m_lse_rows   = nullptr;
+  T const* m_delta_rows = nullptr;
+
+  T m_factor = 1;  // of the scores, still to be applied
+  Statistics m_statistics;
+  unsigned m_kept[2 * row_blocks];
+
+ protected:
+  Member const& m_member;
+  Tensor<T const> const& m_deltas;
+  MmaLane m_lane;
+  int m_stage = 0;  // that is in use
+  int m_row;        // of the team's tile: the lane's first
+  int m_column;     // likewise, the warp's
+
+  Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
+
+  /// \param row, column of the team's tile, from which the warp has its scores and gradients
+  KOKKOS_FORCEINLINE_FUNCTION MmaBackwardBase(Member const& member, MmaBackwardData<ScalarType> const& data,
+                                              MmaLane lane, int row, int column)
+      : Base(data.arguments),
+        m_exponential(lane),
+        m_scratch(as_shared(static_cast<ScalarType*>(
+            member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))),
+        m_first_rows(data.arguments.q, 0, 0, 0, 0, 0),
+        m_second_rows(data.arguments.q, 0, 0, 0, 0, 0),
+        m_member(member),
+        m_deltas(data.delta),
+        m_lane(lane),
+        m_row(row + lane.quad),
+        m_column(column) {}
+
+ public:
+  using Position = int;
+
+  /// The tile that comes after the one that is multiplied next.
+  KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile) {
+    m_next     = tile;
+    m_has_next = true;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
+    MmaPlace const at = place(tile);
+    KOKKOSATTENTION_UNROLL
+    for (int h = 0; h < 2 * row_blocks; ++h) {
+      m_kept[h] = 0;
+      KOKKOSATTENTION_ROLLED
+      for (int c = 0; c < 2 * column_blocks; ++c) {
+        index_t const row = at.row + 8 * h, column = at.column + c / 2 * 8 + c % 2;
+        bool const kept = own == Side::queries ? dropout.kept(tile.batch, tile.head, row, column)
+                                               : dropout.kept(tile.batch, tile.head, column, row);
+        m_kept[h] |= unsigned(kept) << c;
+      }
+    }
+  }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
+    f(TileRows(m_scores, m_gradients, m_factor, m_statistics, m_kept, m_exponential, place(tile)));
+  }
+
+ protected:
+  /// Begins to copy the own rows.
+  KOKKOS_FORCEINLINE_FUNCTION void begin_own(Sequence const& sequence, Tile const& tile) {
+    begin_rows(sequence, tile);
+    wait_for_copies();
+    m_member.team_barrier();  // some threads may still be at work on the team's last tile
+    copy_own(first(own, tile), own_first());
+    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), own_second());
+    if constexpr (own == Side::queries) {
+      KOKKOSATTENTION_UNROLL
+      for (int h = 0; h < 2 * row_blocks; ++h) {
+        index_t const i = tile.query_begin + m_row + 8 * h;
+        bool const real = i < tile.query_end;
+        m_statistics.lse[h] =
+            real ? exponents_lse(m_arguments.lse(sequence.entry, tile.head, sequence.q_begin + i, 0)) : T(0);
+        m_statistics.delta[h] = real ? m_deltas(sequence.entry, tile.head, sequence.q_begin + i, 0) : T(0);
+      }
+    }
+    m_ahead = m_has_next = false;
+    m_rows_head          = -1;
+    m_begins             = splits;
+  }
+
+  /// Waits for a tile's rows. All threads see them after a team barrier, which comes next.
+  KOKKOS_FORCEINLINE_FUNCTION void await_other(Tile const& tile) {
+    if constexpr (shape.stages == 1)
+      m_member.team_barrier();  // the last tile is in its place until all have done with it
+    else
+      m_stage = shape.stages - 1 - m_stage;
+    if (!m_ahead) copy_other(tile);
+    wait_for_copies();
+    if constexpr (splits) split_arrived(tile);
+  }
+  /// After that barrier: begins to copy the next tile's rows, if there is place.
+  KOKKOS_FORCEINLINE_FUNCTION void copy_next() {
+    if constexpr (own == Side::keys && shape.stages == 1) load_statistics();  // their place is the next tile's soon
+    m_ahead = false;
+    if constexpr (shape.stages == 2) {
+      if (m_has_next) {
+        m_stage = shape.stages - 1 - m_stage;
+        copy_other(m_next);
+        m_stage = shape.stages - 1 - m_stage;
+        m_ahead = true;
+      }
+    }
+    m_has_next = false;
+  }
+
+  /// Begins to copy a tile of the other side to the stage that is in use.
+  /// \param lse, delta which of them are those of its queries, from begin on, if it has queries
+  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Rows const& q_or_k, Rows const& do_or_v, T const* lse, T const* delta,
+                                              Position begin) const {
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
+                                                                            in_packs || copies_in_packs(q_or_k));
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
+                                                                            in_packs || copies_in_packs(do_or_v));
+    if constexpr (own == Side::keys) {
+      static_assert(shape.columns <= 32);
+      int const n       = m_lane.number();
+      bool const inside = n < q_or_k.rows;
+      if (m_member.team_rank() == 0 && n < shape.columns) {
+        index_t const i = begin + (inside ? n : 0);
+        copy_ahead<sizeof(T)>(statistics(n, false), lse + i * m_arguments.lse.stride[2], inside);
+        copy_ahead<sizeof(T)>(statistics(n, true), delta + i * m_deltas.stride[2], inside);
+      }
+    }
+  }
+
+  /// What products have left to be done to scores.
+  KOKKOS_FORCEINLINE_FUNCTION void complete_scores(Tile const& tile) {
+    if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
+    if constexpr (!splits) {
+      m_factor = m_arguments.scale;
+      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) apply_factor(m_scores, m_factor);
+    }
+    // Keys beyond the end have no weight, if dQ is summed. Queries beyond the end have one, but a dO of 0.
+    constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
+    if constexpr (own == Side::queries) {
+      int const columns = place(tile).columns;
+      if (count(other, tile) < shape.columns)
+        for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+          if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -infinity;
+        });
+    } else if constexpr (shape.pairs) {
+      int const rows = place(tile).rows;
+      if (count(own, tile) < own_rows)
+        for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+          if (16 * b + 8 * h >= rows) m_scores[b][n].value[2 * h + e] = -infinity;
+        });
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_first() const { return m_scratch; }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return in_scratch<ScalarType>(layout.own_second); }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
+    return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_second() const {
+    return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes + layout.other_second);
+  }
+  template <class Element>
+  KOKKOS_FORCEINLINE_FUNCTION Element* in_scratch(int bytes) const {
+    return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
+  }
+
+  /// \param own_rows the warp's first
+  template <int blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_rows, ScalarType const* other_rows, T factor,
+                                                Sum (&result)[row_blocks][blocks]) const {
+    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride>(own_rows, other_rows, m_lane, factor, result);
+  }
+
+  template <int n>
+  KOKKOS_FORCEINLINE_FUNCTION static void clear(Sum (&sums)[row_blocks][n]) {
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int i = 0; i < n; ++i) sums[b][i] = Sum{};
+    }
+  }
+
+  /// \param first_column of the sums
+  /// \param scratch own rows that no other warp uses any more
+  template <int blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void store(Tensor<ScalarType> const& tensor, Tile const& tile, int dim, int first_column,
+                                         T factor, Sum const (&sums)[row_blocks][blocks], ScalarType* scratch) const {
+    if (tensor.data == nullptr) return;
+    int const first_row = m_row - m_lane.quad;
+    store_rows<Arithmetic, own_stride, in_packs>(
+        sums, [&](int, int) { return factor; }, scratch,
+        MatrixRows<ScalarType>(tensor.from(0, first_column), m_sequence.entry, head(own, tile),
+                               array_row(own, tile) + first_row, count(own, tile) - first_row, dim - first_column),
+        m_lane);
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
+    return {static_cast<int>(begin_of(own, tile)) + m_row, static_cast<int>(begin_of(other, tile)) + first_column(),
+            count(own, tile) - m_row, count(other, tile) - first_column()};
+  }
+  /// The lane's, of the tile's.
+  KOKKOS_FORCEINLINE_FUNCTION int first_column() const { return 2 * m_lane.member + (shape.pairs ? m_column : 0); }
+
+  /// LSE, or delta, of a query of the tile: side by side in the padding of its row, or in arrays of their own.
+  KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query, bool delta) const {
+    T* const first = in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
+    return first + (shape.pairs ? query * stride + delta : query + delta * shape.columns);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
+    copy_own_rows_ahead<Arithmetic, in_packs, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
+  }
+
+  /// Where the rows of the other side lie.
+  KOKKOS_FORCEINLINE_FUNCTION void find_other(int query_head) {
+    Tile const from{0, query_head, 0, 0, 0, 0};
+    m_rows_head   = query_head;
+    m_first_rows  = first(other, from);
+    m_second_rows = second(other, from);
+    if constexpr (own == Side::keys) {
+      m_lse_rows   = &m_arguments.lse(m_sequence.entry, query_head, m_sequence.q_begin, 0);
+      m_delta_rows = &m_deltas(m_sequence.entry, query_head, m_sequence.q_begin, 0);
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void copy_other(Tile const& tile) {
+    if (m_rows_head != tile.head) find_other(tile.head);
+    Position const begin = static_cast<Position>(begin_of(other, tile));
+    Rows q_or_k = m_first_rows, do_or_v = m_second_rows;
+    q_or_k.data += begin * q_or_k.row_stride;
+    do_or_v.data += begin * do_or_v.row_stride;
+    q_or_k.rows = do_or_v.rows = count(other, tile);
+    copy_other(q_or_k, do_or_v, m_lse_rows, m_delta_rows, begin);
+  }
+
+  template <int padded_rows>
+  KOKKOS_FORCEINLINE_FUNCTION void split(Rows const& rows, ScalarType* arrived) const {
+    split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
+                                                                         in_packs || copies_in_packs(rows));
+  }
+  /// Splits the tile's rows, and the own ones when they have just arrived.
+  KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile) {
+    if (m_begins) {
+      split<own_rows>(first(own, tile), own_first());
+      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
+    }
+    m_begins = false;
+    split<shape.columns>(first(other, tile), other_first());
+    split<shape.columns>(second(other, tile), other_second());
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {
+    struct alignas(2 * sizeof(T)) Two {
+      T value[2];
+    };
+    auto const two = [&](int query, bool delta) { return *reinterpret_cast<Two const*>(statistics(query, delta)); };
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < column_blocks; ++n) {
+      int const query = first_column() + 8 * n;
+      Two const x = two(query, false), y = shape.pairs ? two(query + 1, false) : two(query, true);
+      KOKKOSATTENTION_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        m_statistics.lse[2 * n + e]   = exponents_lse(shape.pairs ? (e == 0 ? x : y).value[0] : x.value[e]);
+        m_statistics.delta[2 * n + e] = shape.pairs ? (e == 0 ? x : y).value[1] : y.value[e];
+      }
+    }
+  }
+
+  /// An LSE as MmaGradientRows takes it.
+  KOKKOS_FORCEINLINE_FUNCTION T exponents_lse(T lse) const {
+    if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
+      return m_exponential.in_base_2(usable_lse(lse));
+    else
+      return usable_lse(lse);
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif

@@ -1,0 +1,195 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMAQUERYTURNS_HPP
+#define KOKKOSATTENTION_MMAQUERYTURNS_HPP
+
+#include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_Launch.hpp>
+#include <KokkosAttention_MmaBackwardTiles.hpp>
+#include <KokkosAttention_MmaInstructions.hpp>
+#include <KokkosAttention_MmaLane.hpp>
+#include <KokkosAttention_TileWalk.hpp>
+#include <KokkosAttention_Workspace.hpp>
+
+#include <Kokkos_Core.hpp>
+
+/// \file
+/// Teams that own keys add to dQ in memory in turns: to a tile of queries, the team of the last keys first, which
+/// writes, then those of the keys before them, one after the other. So the sums' order is fixed. From the last keys on,
+/// because under a causal mask teams of later keys begin with later queries: each finds its first ones done.
+///
+/// A team waits only for teams whose work items come earlier. Items are given out in their order to teams that run,
+/// whatever the order in which a device begins teams, so there is always one that need not wait.
+
+namespace KokkosAttention::Impl {
+
+/// What teams tell each other, in a call's workspace.
+struct MmaTurnCounters {
+  unsigned* done           = nullptr;  // of a work item: all places in its order up to here
+  unsigned long long* next = nullptr;  // work item
+  index_t items            = 0;
+  // So many heads' tiles of keys are begun in turns: teams of a head add to a tile after each other, and would wait
+  // more if more of them began at the same time.
+  index_t heads_in_turns = 1;
+
+  MmaTurnCounters() = default;
+
+  /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
+  /// \param tile_keys a work item
+  template <Scalar ScalarType>
+  MmaTurnCounters(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments, int tile_keys)
+      : items(work_items(arguments, Side::keys, tile_keys)) {
+    done = carver.take<unsigned>(items);
+    next = carver.take<unsigned long long>(1);
+  }
+};
+
+/// Nothing has been added, and queries that see no key have a gradient of 0, as no team may come to them.
+template <class ExecutionSpace, Scalar ScalarType>
+void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
+                 MmaTurnCounters const& counters) {
+  using T            = accumulation_t<ScalarType>;
+  index_t const rows = index_t(arguments.batch) * arguments.q_heads * arguments.q_len;
+  Kokkos::parallel_for(
+      "KokkosAttention::backward, dq begins (mma)",
+      as_kernel_argument(Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
+          space, 0, Kokkos::max(rows, counters.items) + 1)),
+      KOKKOS_LAMBDA(index_t n) {
+        if (n == 0) *counters.next = 0;
+        if (n < counters.items) counters.done[n] = 0;
+        if (n >= rows) return;
+        int const entry = static_cast<int>(n / arguments.q_len / arguments.q_heads);
+        int const head  = static_cast<int>(n / arguments.q_len % arguments.q_heads);
+        index_t const i = n % arguments.q_len;
+        if (arguments.lse(entry, head, i, 0) != -Kokkos::Experimental::infinity_v<T>) return;
+        for (int d = 0; d < arguments.head_dim; ++d) arguments.dq(entry, head, i, d) = ScalarType(0);
+      });
+}
+
+/// The item that is the n-th to be begun: of each head in turns, the tiles of later keys first.
+/// \param tiles of a head
+KOKKOS_INLINE_FUNCTION constexpr index_t item_in_turns(index_t n, index_t tiles, index_t heads,
+                                                       index_t heads_in_turns) {
+  index_t const first_head = n / (tiles * heads_in_turns) * heads_in_turns, rest = n - first_head * tiles;
+  index_t const turns = Kokkos::min(heads_in_turns, heads - first_head);
+  return (first_head + rest % turns) * tiles + tiles - 1 - rest / turns;
+}
+
+/// A team's turns. What a warp of the team has to remember, others do not look at.
+template <class Member>
+class MmaQueryTurns {
+  Member const& m_member;
+  MmaTurnCounters const& m_counters;
+  MmaLane m_lane;
+  unsigned* m_done = nullptr;  // of the work item
+  // Of a query head, for `find`: places of tiles of queries before its first one, and which tiles the next tile of keys
+  // visits.
+  int m_head             = -1;
+  unsigned m_first_place = 0;
+  int m_next_first = 0, m_next_end = 0;
+  // What the warp that waits knows of the tile of keys at some distance.
+  int m_known_distance = 0;
+  unsigned m_known = 0, m_seen = 0;
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION MmaQueryTurns(Member const& member, MmaTurnCounters const& counters, MmaLane lane)
+      : m_member(member), m_counters(counters), m_lane(lane) {}
+
+  /// The place in its order of the team's next work item.
+  /// \param place in scratch
+  KOKKOS_FORCEINLINE_FUNCTION index_t next_item(unsigned long long* place) const {
+    m_member.team_barrier();
+    if (m_member.team_rank() == 0 && m_lane.number() == 0) *place = take_number(m_counters.next);
+    m_member.team_barrier();
+    return static_cast<index_t>(*place);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void begin(index_t item) {
+    m_done           = m_counters.done + item;
+    m_head           = -1;
+    m_known_distance = 0;
+  }
+
+  /// Whose turn is before the team's own at a tile.
+  template <class Step, class Arguments, class M>
+  KOKKOS_FORCEINLINE_FUNCTION void find(Step& step, Arguments const& arguments, Sequence const& sequence,
+                                        Tile const& tile, M const& mask, int tile_keys, int tile_queries) {
+    if (tile.head != m_head) {
+      m_head        = tile.head;
+      m_first_place = static_cast<unsigned>(tile.head % arguments.group()) *
+                      static_cast<unsigned>((sequence.q_len + tile_queries - 1) / tile_queries);
+      m_next_first = m_next_end = 0;
+      if (ExactRangeMask<M> && tile.key_begin + tile_keys < sequence.k_len) {
+        auto const walk =
+            walk_over_queries<int>(mask, sequence, keys_after(sequence, tile, tile_keys, 1), tile_queries);
+        m_next_first = walk.first;
+        m_next_end   = walk.end;
+      }
+    }
+    int const begin = static_cast<int>(tile.query_begin);
+    step.place      = m_first_place + static_cast<unsigned>(begin / tile_queries);
+    if constexpr (ExactRangeMask<M>)
+      step.distance = begin >= m_next_first && begin < m_next_end;
+    else
+      step.distance = find_distance(sequence, tile, mask, tile_keys, tile_queries);
+  }
+
+  /// Looks how far the others are, which takes a while.
+  template <class Step>
+  KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step) {
+    if (waits() && step.distance != 0) m_seen = published_number(m_done + step.distance);
+  }
+
+  /// Waits until it is the team's turn. All threads may add after a team barrier.
+  template <class Step>
+  KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step) {
+    if (!waits() || step.distance == 0) return;
+    if (m_known_distance != step.distance) m_known = 0;
+    if (m_known <= step.place) m_known = wait_for_more(m_done + step.distance, step.place, m_seen);
+    m_known_distance = step.distance;
+  }
+
+  /// After a team barrier: tells the others that the team has been at a tile.
+  template <class Step>
+  KOKKOS_FORCEINLINE_FUNCTION void pass_on(Step const& step) const {
+    if (m_member.team_rank() == m_member.team_size() - 1 && m_lane.number() == 0)
+      publish_number(m_done, step.place + 1);
+  }
+
+ private:
+  /// The first warp and the last one have other things to do.
+  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1; }
+
+  KOKKOS_FORCEINLINE_FUNCTION static Tile keys_after(Sequence const& sequence, Tile tile, int tile_keys, int distance) {
+    tile.key_begin += index_t(distance) * tile_keys;
+    tile.key_end = Kokkos::min(tile.key_begin + tile_keys, sequence.k_len);
+    return tile;
+  }
+
+  /// Where nothing is known of the mask's ranges: the warp's lanes ask it for a tile of keys each.
+  template <class M>
+  KOKKOS_FORCEINLINE_FUNCTION int find_distance(Sequence const& sequence, Tile const& tile, M const& mask,
+                                                int tile_keys, int tile_queries) const {
+    int const tiles = static_cast<int>((sequence.k_len - tile.key_begin + tile_keys - 1) / tile_keys);
+    for (int first = 1; first < tiles; first += 32) {
+      int const distance = first + m_lane.number();
+      int found          = tiles;
+      if (distance < tiles) {
+        Tile const other = keys_after(sequence, tile, tile_keys, distance);
+        auto const walk  = walk_over_queries<int>(mask, sequence, other, tile_queries);
+        if (tile.query_begin >= walk.first && tile.query_begin < walk.end &&
+            Impl::coverage(mask, other) != Coverage::none)
+          found = distance;
+      }
+      KOKKOSATTENTION_UNROLL
+      for (int bit = 16; bit > 0; bit /= 2) found = Kokkos::min(found, exchange_lanes(found, bit));
+      if (found < tiles) return found;
+    }
+    return 0;
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif
