@@ -60,7 +60,7 @@ inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes = {{
     {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
     {Side::queries, 128, 128, 0, 2, 32, 2, 4, 2},
     {Side::queries, 128, 128, 0, 2, 32, 1, 4, 1},
-    {Side::keys, 128, 128, 128, 1, 32, 1, 4, 2},
+    {Side::keys, 128, 128, 128, 1, 32, 2, 4, 1},
     {Side::queries, 256, 256, 0, 1, 32, 2, 8, 1},
     {Side::queries, 256, 256, 0, 1, 32, 1, 4, 1},
     {Side::keys, 256, 256, 0, 1, 32, 1, 4, 2},
