@@ -84,17 +84,16 @@ void fold_tile(HostForwardCall<ScalarType> const& call, WorkItem const& item, st
     store_folded(a, item.sequence.entry, item.head, first_row + i, states[i], out + i * dim);
 }
 
-/// What work item n writes, and what comes after it: the same tile of the next head, and as much of that head's keys
-/// and values as makes all of them together with what the head's other tiles ask for.
+/// What work item n, which is `now`, writes, and what comes after it: the same tile of the next head, and as much of
+/// that head's keys and values as makes all of them together with what the head's other tiles ask for.
 template <Scalar ScalarType>
-HostPrefetch output_and_next_inputs(HostForwardCall<ScalarType> const& call, index_t n) {
+HostPrefetch output_and_next_inputs(HostForwardCall<ScalarType> const& call, index_t n, WorkItem const& now) {
   using Rows = MatrixRows<ScalarType const>;
   HostPrefetch prefetch;
   auto const& a       = call.arguments;
   index_t const slots = tile_slots(a, Side::queries, call.tile.queries);
   if (a.packed() || a.q_len > host_short_length || a.k_len > host_short_length || a.k_len == 0) return prefetch;
   auto const rows_of = [](WorkItem const& item) { return static_cast<int>(item.end - item.begin); };
-  WorkItem const now = work_item(a, Side::queries, call.tile.queries, n);
   prefetch.add(MatrixRows<ScalarType>(a.out, now.sequence.entry, now.head, now.begin, rows_of(now), a.value_dim));
   if (n + slots >= call.items()) return prefetch;
   WorkItem const next = work_item(a, Side::queries, call.tile.queries, n + slots);
@@ -117,7 +116,8 @@ void output_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte* 
   if (host_splits_keys(item.sequence.q_len, item.sequence.k_len)) {
     fold_tile(call, item, scratch);
   } else {
-    HostEngine<ScalarType, ScalarType> engine(a, a.out, a.lse, call.tile, scratch, output_and_next_inputs(call, n));
+    HostEngine<ScalarType, ScalarType> engine(a, a.out, a.lse, call.tile, scratch,
+                                              output_and_next_inputs(call, n, item));
     query_tile(call, engine, item.sequence, item.head, item.begin, item.end);
   }
 }

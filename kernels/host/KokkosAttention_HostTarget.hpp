@@ -6,7 +6,8 @@
 
 /// \file
 /// Switches to the instructions of one variant of the host engine, which the build names, for the rest of a translation
-/// unit, and tells the other headers what there is. (GCC 12 does not define __AVX512F__ and the like here.)
+/// unit, and tells the other headers what there is. Processors without prefetches for writing (prfchw) ignore them.
+/// (GCC 12 does not define __AVX512F__ and the like here.)
 
 #if defined(KOKKOSATTENTION_HOST_TARGET_AMX)
 #pragma GCC target("arch=x86-64-v4,prfchw,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
