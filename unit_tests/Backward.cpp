@@ -11,6 +11,7 @@
 #define SCALARS double, float, KokkosAttention::half_t, KokkosAttention::bhalf_t
 
 #include <array>
+#include <cmath>
 
 /// \file
 /// Gradients against the reference, in every shape and layout; options are in Options.cpp.
@@ -41,6 +42,14 @@ TEMPLATE_TEST_CASE("backward on peaked scores", "[backward]", double, float, Kok
   check_backward(random, random_problem<TestType>(random, {1, 2, 2, 65, 130, 32, 32}, 3.));
 }
 
+TEMPLATE_TEST_CASE("backward with sums in any order", "[backward]", SCALARS) {
+  Random random(107);
+  auto problem                  = random_problem<TestType>(random, {2, 4, 2, 150, 470, 64, 40});
+  problem.options.causal        = true;
+  problem.options.deterministic = false;
+  check_backward(random, problem);
+}
+
 TEST_CASE("gradients that are not asked for are not written", "[backward]") {
   Random random(104);
   auto problem         = random_problem<float>(random, {1, 4, 2, 40, 50, 16, 24});
@@ -65,10 +74,15 @@ TEST_CASE("gradients that are not asked for are not written", "[backward]") {
   KA::forward(q, k, v, out, lse, options);
   KA::backward(d_out_on_device, q, k, v, out, lse, gradients, options);
   Kokkos::fence();
+  // Other kernels may compute some of them than all, which add in another order.
   auto const check = [](bool is_wanted, auto const& found, auto const& expected) {
     auto const host = to_host(found);
-    if (is_wanted) return require_same_bits(host, expected);
-    for (std::size_t e = 0; e < host.size(); ++e) REQUIRE(is_nan(host.data()[e]));
+    for (std::size_t e = 0; e < host.size(); ++e) {
+      if (is_wanted)
+        REQUIRE(std::abs(host.data()[e] - expected.data()[e]) <= 1e-5f);
+      else
+        REQUIRE(is_nan(host.data()[e]));
+    }
   };
   check(wanted & 1, dq, all.q);
   check(wanted & 2, dk, all.k);

@@ -121,8 +121,8 @@ TEST_CASE("the gradient of the values is linear in that of the output, that of a
 TEMPLATE_TEST_CASE("the same gradients on a second run, to the bit", "[gradients]", double, float,
                    KokkosAttention::half_t, KokkosAttention::bhalf_t) {
   Random random(203);
-  auto problem         = random_problem<TestType>(random, {2, 4, 2, 150, 170, 40, 24});
-  problem.options.bias = random.tensor<TestType>(1, 1, 1, 170);
+  auto problem         = random_problem<TestType>(random, {2, 4, 2, 150, 470, 40, 24});
+  problem.options.bias = random.tensor<TestType>(1, 1, 1, 470);
   add_dropout(problem, {.probability = 0.1});
   auto const d_out = random_d_out(random, problem);
   require_same_bits(run_backward(problem, d_out), run_backward(problem, d_out));

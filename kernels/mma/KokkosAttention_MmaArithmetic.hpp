@@ -48,6 +48,10 @@
 /// and, if it splits,
 ///
 ///     put(row, stride, column, scaled) four numbers' pieces, where a row in scratch had its numbers from a column on
+///     put_two(row, stride, column, low, high)
+///                                      the same of two numbers
+///     left_of_columns(rows, stride, column, lane)
+///                                      rows of scratch as steps, 16 columns from a column on as the left factor's rows
 ///     put_power(row, stride, power)    what they were divided by
 ///     power(row, stride)               what products with a row in scratch are to be multiplied by,
 ///     product_unit                     besides this
@@ -233,6 +237,12 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   }
   KOKKOS_FORCEINLINE_FUNCTION static int column(int n, int e, MmaLane lane) { return 8 * n + 2 * lane.member + e; }
 
+  KOKKOS_FORCEINLINE_FUNCTION static Left left_of_columns(Number const* rows, int stride, int column, MmaLane lane) {
+    Left result;
+    load_matrices_transposed(result.value, matrix_row<1, 0>(rows + column, stride, lane));
+    return result;
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightOfColumns const& b, int c, auto) {
     multiply_add_m16n8k16<Number>(sum.value, a.value, b.value[2 * c], b.value[2 * c + 1]);
   }
@@ -298,7 +308,7 @@ struct MmaArithmetic<ScalarType> {
   using RightOfRows = RightOfColumns;
 
   /// The eight rows of a matrix of pieces that is loaded hit all banks.
-  KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return round_up(columns, 32) + 4; }
+  KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return round_up(columns, 16) + 4; }
   KOKKOS_INLINE_FUNCTION static constexpr int own_stride(int columns) { return stride(columns); }
 
   /// Of both sides' scales.
@@ -353,6 +363,19 @@ struct MmaArithmetic<ScalarType> {
     return result;
   }
   KOKKOS_FORCEINLINE_FUNCTION static int column(int n, int e, MmaLane lane) { return OfPieces::column(n, e, lane); }
+
+  KOKKOS_FORCEINLINE_FUNCTION static Left left_of_columns(float const* rows, int stride, int column, MmaLane lane) {
+    Left result;
+    KOKKOSATTENTION_UNROLL
+    for (int p = 0; p < 2; ++p)
+      result.piece[p] = OfPieces::left_of_columns(pieces(rows, stride, p), 2 * stride, column, lane);
+    return result;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static void put_two(float* row, int stride, int column, float low, float high) {
+    Pieces const both = split(low, high);
+    KOKKOSATTENTION_UNROLL
+    for (int p = 0; p < 2; ++p) *reinterpret_cast<unsigned*>(pieces(row, stride, p) + column) = both.value[p];
+  }
 
   template <class Products>
   KOKKOS_FORCEINLINE_FUNCTION static void multiply_add(Sum& sum, Left const& a, RightOfColumns const& b, int c,

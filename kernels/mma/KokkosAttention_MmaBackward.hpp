@@ -68,7 +68,7 @@ struct MmaBackwardArrays {
                     BiasGradientPlan const& plan, MmaBackwardTiles const& tiles)
       : shared(carver, arguments, plan) {
     for (int n = 0; n < tiles.count; ++n)
-      if (mma_backward_shapes<ScalarType>[tiles.tile[n].shape].pairs)
+      if (mma_backward_shapes<ScalarType>[tiles.tile[n].shape].turns)
         turns = MmaTurnCounters(carver, arguments, tiles.tile[n].rows);
   }
 };
@@ -111,7 +111,7 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   compute_delta(space, arguments, arrays.shared.delta.data);
   for (int n = 0; n < tiles.count; ++n) {
     MmaBackwardData<ScalarType> const data{arguments, delta, tiles.tile[n], arrays.turns};
-    if (mma_backward_shapes<ScalarType>[data.tile.shape].pairs)
+    if (mma_backward_shapes<ScalarType>[data.tile.shape].turns)
       mma_gradients_in_turns(space, data, scores, mask, dropout, most_teams);
     else
       mma_gradient(space, data, scores, mask, dropout, most_teams);

@@ -162,7 +162,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
       m_stage = shape.stages - 1 - m_stage;
     if (!m_ahead) copy_other(tile);
     wait_for_copies();
-    if constexpr (splits) split_arrived(tile);
+    if constexpr (splits) split_arrived(tile, first(other, tile), second(other, tile));
   }
   /// After that barrier: begins to copy the next tile's rows, if there is place.
   KOKKOS_FORCEINLINE_FUNCTION void copy_next() {
@@ -177,6 +177,17 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
       }
     }
     m_has_next = false;
+  }
+
+  /// Splits rows of the other side, and the own ones when they have just arrived.
+  KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile, Rows const& q_or_k, Rows const& do_or_v) {
+    if (m_begins) {
+      split<own_rows>(first(own, tile), own_first());
+      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
+    }
+    m_begins = false;
+    split<shape.columns>(q_or_k, other_first());
+    split<shape.columns>(do_or_v, other_second());
   }
 
   /// Begins to copy a tile of the other side to the stage that is in use.
@@ -214,7 +225,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
         for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
           if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -infinity;
         });
-    } else if constexpr (shape.pairs) {
+    } else if constexpr (shape.turns) {
       int const rows = place(tile).rows;
       if (count(own, tile) < own_rows)
         for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
@@ -310,16 +321,6 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION void split(Rows const& rows, ScalarType* arrived) const {
     split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
                                                                          in_packs || copies_in_packs(rows));
-  }
-  /// Splits the tile's rows, and the own ones when they have just arrived.
-  KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile) {
-    if (m_begins) {
-      split<own_rows>(first(own, tile), own_first());
-      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
-    }
-    m_begins = false;
-    split<shape.columns>(first(other, tile), other_first());
-    split<shape.columns>(second(other, tile), other_second());
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {

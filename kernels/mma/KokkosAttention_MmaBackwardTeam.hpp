@@ -6,10 +6,13 @@
 
 #include <KokkosAttention_BackwardLoop.hpp>
 #include <KokkosAttention_MmaBackwardEngine.hpp>
+#include <KokkosAttention_MmaFusedEngine.hpp>
 #include <KokkosAttention_MmaPairEngine.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 
 #include <Kokkos_Core.hpp>
+
+#include <type_traits>
 
 namespace KokkosAttention::Impl {
 
@@ -33,8 +36,10 @@ struct MmaBackwardTeam {
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
     index_t const items = mma_backward_items(data, shape.own);
-    if constexpr (shape.pairs) {
-      MmaPairEngine<ScalarType, Member, shape_number, in_packs> engine(member, data);
+    if constexpr (shape.turns) {
+      using Engine = std::conditional_t<shape.pairs, MmaPairEngine<ScalarType, Member, shape_number, in_packs>,
+                                        MmaFusedEngine<ScalarType, Member, shape_number, in_packs>>;
+      Engine engine(member, data);
       index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
       for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
         index_t const item = item_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);

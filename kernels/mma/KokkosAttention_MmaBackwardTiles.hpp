@@ -23,7 +23,8 @@ inline constexpr bool has_pairs = requires {
 };
 
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
-/// If pairs of warps share the same keys, one sums dK and the other dV, and dQ is added to in memory.
+/// In turns, kernels for dK and dV add to dQ in memory. If pairs of warps share the same keys, one sums dK and the
+/// other dV.
 struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded
@@ -33,9 +34,10 @@ struct MmaBackwardShape {
   int stages;
   int warps;  // a team
   int teams;  // that a multiprocessor is to hold
+  bool turns = false;
   bool pairs = false;
 
-  KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const { return own == Side::queries || pairs; }
+  KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const { return own == Side::queries || turns; }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_keys() const { return own == Side::keys && first_columns > 0; }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_values() const { return own == Side::keys && second_columns > 0; }
   /// Own rows that it needs: dV is computed from scores alone.
@@ -48,7 +50,7 @@ struct MmaBackwardShape {
 /// What a kernel computes, as labels and descriptions say it.
 constexpr char const* gradient_names(MmaBackwardShape const& shape) {
   if (shape.own == Side::queries) return "dq";
-  if (shape.pairs) return "dq, dk and dv";
+  if (shape.turns) return "dq, dk and dv";
   if (shape.first_columns == 0) return "dv";
   return shape.second_columns == 0 ? "dk" : "dk and dv";
 }
@@ -68,8 +70,8 @@ inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes = {{
 }};
 template <>
 inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<double> = {{
-    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true},
-    {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true},
+    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true, true},
+    {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true, true},
     {Side::queries, 64, 64, 0, 1, 16, 2, 4, 2},
     {Side::keys, 64, 64, 64, 1, 16, 2, 4, 2},
     {Side::queries, 128, 128, 0, 1, 16, 2, 4, 1},
@@ -80,7 +82,9 @@ inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<double> = 
     {Side::keys, 256, 0, 128, 1, 16, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<float> = {{
+inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes<float> = {{
+    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true},
+    {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1, true},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1},
     {Side::keys, 64, 64, 64, 1, 32, 2, 4, 2},
@@ -95,26 +99,37 @@ inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<float> = {
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
-/// A tile of queries that a team is told to visit.
+/// Where a query head's rows of a sequence begin.
 template <Scalar ScalarType>
-struct alignas(16) MmaBackwardStep {
+struct alignas(16) MmaBackwardHead {
   using T = accumulation_t<ScalarType>;
 
-  ScalarType const *q, *d_out;  // the first row
+  ScalarType const *q, *d_out;
   T const *lse, *delta;
   ScalarType* dq;
+
+  static constexpr unsigned count = 4;  // places in scratch, as there are of steps
+};
+
+/// A tile of queries that a team is told to visit.
+struct alignas(16) MmaBackwardStep {
   int head, begin, queries;  // positions in the sequence
   int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
+  unsigned place_of_head;    // where its MmaBackwardHead is
   unsigned place;            // in the order in which the team visits tiles
   int distance;              // to the tile of keys whose turn is before at dQ; 0: there is none
+
+  /// In scratch: the step that the team is at, the one before, whose turn is passed on, and the next one, which is
+  /// copied already.
+  static constexpr unsigned count = 4;
 };
 
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
-/// other side, each with first and second rows, and queries with their LSE and delta; what pairs of warps put down, and
-/// what the team is told of its tiles.
+/// other side, each with first and second rows, and queries with their LSE and delta; what warps put down to be turned,
+/// the weights that pairs exchange, or the powers of what was put down, and what the team is told of its tiles.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
-  int own_second, stages, stage_bytes, turned, weights, steps, end;
+  int own_second, stages, stage_bytes, turned, weights, steps, heads, end;
   int other_second, statistics;  // in a stage
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
@@ -132,14 +147,18 @@ struct MmaBackwardLayout {
       statistics  = 2 * other_second;
       stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
     }
-    turned = weights = steps = end = stages + shape.stages * stage_bytes;
+    turned = weights = steps = heads = end = stages + shape.stages * stage_bytes;
+    if (!shape.turns) return;
     if constexpr (has_pairs<Arithmetic>) {
-      if (!shape.pairs) return;
       int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
       weights         = turned + 2 * block;
       steps           = weights + block;
-      end             = steps + 3 * int(sizeof(MmaBackwardStep<ScalarType>));
+    } else {
+      weights = turned + shape.own_rows() * Arithmetic::stride(shape.columns) * bytes;
+      steps   = weights + shape.warps * shape.columns * bytes;
     }
+    heads = steps + int(MmaBackwardStep::count * sizeof(MmaBackwardStep));
+    end   = heads + int(MmaBackwardHead<ScalarType>::count * sizeof(MmaBackwardHead<ScalarType>));
   }
 };
 
@@ -187,8 +206,8 @@ constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, 
     for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
       MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
       if (shape.head_columns < widest) continue;
-      // Pairs of warps pay if all that they compute is wanted.
-      if (shape.pairs ? q_found || k_found || v_found
+      // Five products pay if all that they compute is wanted.
+      if (shape.turns ? q_found || k_found || v_found
                       : (q_found || !shape.computes_queries()) && (k_found || !shape.computes_keys()) &&
                             (v_found || !shape.computes_values()))
         continue;

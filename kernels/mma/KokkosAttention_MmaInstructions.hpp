@@ -204,10 +204,33 @@ KOKKOS_FORCEINLINE_FUNCTION float exp2_approximation(float x) {
 #endif
 }
 
+/// The larger of two numbers of 16 bits, in both halves.
+KOKKOS_FORCEINLINE_FUNCTION unsigned larger_halves(unsigned a, [[maybe_unused]] unsigned b) {
+#if defined(__CUDA_ARCH__)
+  return __vmaxu2(a, b);
+#else
+  return a;
+#endif
+}
+
 /// Adds to a number in global memory, and does not wait for it.
 KOKKOS_FORCEINLINE_FUNCTION void add_in_memory([[maybe_unused]] double* to, [[maybe_unused]] double x) {
 #if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
   asm volatile("red.relaxed.gpu.global.add.f64 [%0], %1;" ::"l"(to), "d"(x) : "memory");
+#endif
+}
+KOKKOS_FORCEINLINE_FUNCTION void add_in_memory([[maybe_unused]] float* to, [[maybe_unused]] float x) {
+#if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(to), "f"(x) : "memory");
+#endif
+}
+/// The same with two neighbours, the first of them on a multiple of 8 bytes.
+KOKKOS_FORCEINLINE_FUNCTION void add_two_in_memory(float* to, float x, float y) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("red.relaxed.gpu.global.add.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(x), "f"(y) : "memory");
+#else
+  add_in_memory(to, x);
+  add_in_memory(to + 1, y);
 #endif
 }
 

@@ -75,7 +75,7 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
   KA::Impl::WorkspaceCarver carver(workspace.data());
   KA::Impl::MmaTurnCounters turns(carver, arguments, tile.rows);
   turns.heads_in_turns = 3;
-  if (shape.pairs) KA::Impl::begin_turns(Space(), arguments, turns);
+  if (shape.turns) KA::Impl::begin_turns(Space(), arguments, turns);
   Kokkos::fence();
   EmulatedKernels<T>::backward({arguments, KA::Impl::make_tensor<Accumulation const>(delta), tile, turns}, p.options,
                                schedule);
@@ -228,6 +228,20 @@ TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulatio
     if (shape.computes_keys()) require_same_bits(a.k, b.k);
     if (shape.computes_values()) require_same_bits(a.v, b.v);
   }
+}
+
+/// Nobody writes to dQ first, or waits for a turn.
+TEMPLATE_TEST_CASE("gradients in any order in the emulated mma engine", "[mma][emulation]", double, float) {
+  Random random(544);
+  auto problem                  = random_problem<TestType>(random, {1, 2, 2, 90, 150, 24, 40});
+  problem.options.causal        = true;
+  problem.options.alignment     = KA::Alignment::bottom_right;
+  problem.options.deterministic = false;
+  auto const d_out              = random_d_out(random, problem);
+  auto const tiles              = KA::Impl::choose_mma_backward_tiles<TestType>(tile_query(problem), true, true, true);
+  auto const& shape             = KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape];
+  REQUIRE(shape.turns);
+  require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tiles.tile[0]), problem, d_out);
 }
 
 TEST_CASE("rows of very different magnitudes in the emulated mma engine", "[mma][emulation]") {

@@ -11,6 +11,7 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
@@ -212,9 +213,19 @@ KOKKOS_FORCEINLINE_FUNCTION void unpack_two(unsigned both, float& low, float& hi
 
 KOKKOS_FORCEINLINE_FUNCTION float exp2_approximation(float x) { return WarpEmulation::exp2(x); }
 
+KOKKOS_FORCEINLINE_FUNCTION unsigned larger_halves(unsigned a, unsigned b) {
+  constexpr unsigned low = 0xffffu, high = 0xffff0000u;
+  return std::max(a & low, b & low) | std::max(a & high, b & high);
+}
+
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION void add_in_memory(T* to, T x) {
   *to += x;
+}
+KOKKOS_FORCEINLINE_FUNCTION void add_two_in_memory(float* to, float x, float y) {
+  WarpEmulation::require_aligned(to, 8, "two numbers in memory");
+  to[0] += x;
+  to[1] += y;
 }
 
 KOKKOS_FORCEINLINE_FUNCTION unsigned long long take_number(unsigned long long* place) { return (*place)++; }

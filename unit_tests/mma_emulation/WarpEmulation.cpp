@@ -157,9 +157,12 @@ class Team {
     m_running->copies.clear();
   }
 
+  void require_aligned(void const* place, std::size_t bytes, char const* what) const {
+    if (address(place) % bytes != 0) fail(std::string(what) + " is not aligned");
+  }
   void require_in_scratch(void const* place, std::size_t bytes, char const* what) const {
     auto const* const begin = static_cast<std::byte const*>(place);
-    if (address(place) % bytes != 0) fail(std::string(what) + " is not aligned");
+    require_aligned(place, bytes, what);
     if (begin < m_taken_begin || begin + bytes > m_taken_end)
       fail(std::string(what) + " is not in the scratch that was taken");
   }
@@ -264,6 +267,9 @@ void begin_copy(void* to, void const* from, int bytes, bool filled) {
   Team::running->begin_copy(to, from, bytes, filled);
 }
 void finish_copies() { Team::running->finish_copies(); }
+void require_aligned(void const* place, std::size_t bytes, char const* what) {
+  Team::running->require_aligned(place, bytes, what);
+}
 void require_in_scratch(void const* place, std::size_t bytes, char const* what) {
   Team::running->require_in_scratch(place, bytes, what);
 }

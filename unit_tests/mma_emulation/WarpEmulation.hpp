@@ -85,6 +85,8 @@ void begin_copy(void* to, void const* from, int bytes, bool filled);
 /// The running lane's copies arrive.
 void finish_copies();
 
+/// Requires a place to be on a multiple of some bytes.
+void require_aligned(void const* place, std::size_t bytes, char const* what);
 /// Requires a place to be in the scratch that the team has taken, and aligned to its size.
 void require_in_scratch(void const* place, std::size_t bytes, char const* what);
 

@@ -1,0 +1,232 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMATURNSENGINE_HPP
+#define KOKKOSATTENTION_MMATURNSENGINE_HPP
+
+#include <KokkosAttention_BackwardLoop.hpp>
+#include <KokkosAttention_MmaBackwardBase.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <type_traits>
+
+/// \file
+/// What backward kernels of five products have in common: teams that own keys compute dK and dV, and add what their
+/// keys give to dQ, in memory and in turns. The first warp finds tiles and turns for all.
+
+namespace KokkosAttention::Impl {
+
+/// \tparam in_packs all rows can be copied 16 bytes at a time
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
+class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs> {
+  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs>;
+
+ protected:
+  using Base::layout, Base::own_rows, Base::shape;
+  using Base::m_arguments, Base::m_deltas, Base::m_lane, Base::m_member, Base::m_sequence, Base::m_stage;
+  using typename Base::Rows, typename Base::Sum, typename Base::T;
+
+ private:
+  using Step = MmaBackwardStep;
+  using Head = MmaBackwardHead<ScalarType>;
+
+  static_assert(shape.turns && shape.stages == 2 && std::is_same_v<T, ScalarType>);
+
+  Tile m_keys        = {};  // of the work item
+  unsigned m_slot    = 0;   // of the step that the team is at
+  int m_visits       = 0;   // of tiles, that have begun
+  int m_head         = -1;  // whose rows were posted last, and where
+  unsigned m_head_at = 0;
+  MmaQueryTurns<Member> m_turns;
+
+ protected:
+  /// \param row, column of the team's tile, from which the warp has its scores and gradients
+  KOKKOS_FORCEINLINE_FUNCTION MmaTurnsEngine(Member const& member, MmaBackwardData<ScalarType> const& data, int row,
+                                             int column)
+      : Base(member, data, MmaLane::here(), row, column), m_turns(member, data.turns, m_lane) {}
+
+ public:
+  /// The place in its order of the team's next work item.
+  KOKKOS_FORCEINLINE_FUNCTION index_t next_item() const {
+    return m_turns.next_item(Base::template in_scratch<unsigned long long>(layout.turned));
+  }
+  /// Which item is worked on next.
+  KOKKOS_FORCEINLINE_FUNCTION void set_item(index_t item) { m_turns.begin(item); }
+
+  /// The first warp keeps the books: what all warps remembered would be spilled, into a cache that scratch leaves
+  /// small.
+  template <class Find, class M>
+  KOKKOS_FORCEINLINE_FUNCTION void post(Find const& find, M const& mask) {
+    if (m_member.team_rank() != 0) return;
+    Tile tile             = {};
+    Coverage const covers = find(tile);
+    Step step             = {};
+    step.covers           = static_cast<int>(covers);
+    if (covers != Coverage::none) {
+      if (tile.head != m_head) post_head(tile.head);
+      step.head          = tile.head;
+      step.begin         = static_cast<int>(tile.query_begin);
+      step.queries       = Base::count(Side::queries, tile);
+      step.place_of_head = m_head_at;
+      m_turns.find(step, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
+    }
+    if (m_lane.number() == 0) *step_at(m_slot + 1) = step;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION Coverage next() {
+    ++m_slot;
+    m_stage = 1 - m_stage;
+    if (m_visits == 0) {
+      m_member.team_barrier();
+      copy_step(step());
+    }
+    return static_cast<Coverage>(step().covers);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION Tile tile() const {
+    Tile result        = m_keys;
+    result.head        = step().head;
+    result.query_begin = step().begin;
+    result.query_end   = step().begin + step().queries;
+    return result;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const&, WeightDropout<T> const& dropout) { Base::draw(tile(), dropout); }
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const&, F const& f) {
+    Base::for_each_row(tile(), f);
+  }
+
+ protected:
+  KOKKOS_FORCEINLINE_FUNCTION void begin_item(Sequence const& sequence, Tile const& tile) {
+    Base::begin_own(sequence, tile);
+    m_keys   = tile;
+    m_visits = 0;
+    m_head   = -1;
+  }
+
+  /// Waits for the step's rows, and begins to copy those of the next one.
+  KOKKOS_FORCEINLINE_FUNCTION void begin_step() {
+    wait_for_copies();
+    if constexpr (Base::splits) {
+      auto const [q, d_out] = rows_of(step());
+      Base::split_arrived(m_keys, q, d_out);
+    }
+    m_member.team_barrier();
+    pass_turn_on();
+    m_turns.look(step());
+    ++m_visits;
+    m_stage = 1 - m_stage;
+    copy_step(*step_at(m_slot + 1));
+    m_stage = 1 - m_stage;
+  }
+  /// Masks what products gave.
+  KOKKOS_FORCEINLINE_FUNCTION void complete_scores() { Base::complete_scores(m_keys); }
+
+  /// All threads may add to the step's dQ after a team barrier.
+  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.wait(step()); }
+
+  /// Adds sums to the step's dQ.
+  /// \tparam in_pairs columns of a block of sums are neighbours
+  /// \param row, column row(b, h) and column(n, e) of the tile and of dQ
+  template <bool in_pairs, int row_blocks, int column_blocks, class RowOf, class ColumnOf>
+  KOKKOS_FORCEINLINE_FUNCTION void add_to_queries(Sum const (&sums)[row_blocks][column_blocks], T factor,
+                                                  RowOf const& row, ColumnOf const& column) const {
+    index_t const row_stride = m_arguments.dq.stride[2], column_stride = in_packs ? 1 : m_arguments.dq.stride[3];
+    int const first_row = row(0, 0), first_column = column(0, 0);
+    int const rows = step().queries - first_row, columns = m_arguments.head_dim - first_column;
+    bool const is_first = step().distance == 0;
+    T* const to =
+        head_at(step().place_of_head)->dq + (step().begin + first_row) * row_stride + first_column * column_stride;
+    if constexpr (in_packs && in_pairs) {
+      struct alignas(2 * sizeof(T)) Two {
+        T value[2];
+      };
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b) {
+        KOKKOSATTENTION_UNROLL
+        for (int h = 0; h < 2; ++h) {
+          KOKKOSATTENTION_UNROLL
+          for (int n = 0; n < column_blocks; ++n) {
+            int const r = row(b, h) - first_row, c = column(n, 0) - first_column;
+            if (r >= rows || c >= columns) continue;
+            T* const place = to + r * row_stride + c;
+            Two const x    = {{factor * sums[b][n].value[2 * h], factor * sums[b][n].value[2 * h + 1]}};
+            if (is_first)
+              *reinterpret_cast<Two*>(place) = x;
+            else
+              add_two_in_memory(place, x.value[0], x.value[1]);
+          }
+        }
+      }
+    } else {
+      for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+        int const r = row(b, h) - first_row, c = column(n, e) - first_column;
+        if (r >= rows || c >= columns) return;
+        T* const place = to + r * row_stride + c * column_stride;
+        T const x      = factor * sums[b][n].value[2 * h + e];
+        if (is_first)
+          *place = x;
+        else
+          add_in_memory(place, x);
+      });
+    }
+  }
+
+  /// After this, the places of own rows serve for other things.
+  KOKKOS_FORCEINLINE_FUNCTION void end_item() const {
+    // With no tile of the other side, own rows may still be on their way.
+    wait_for_copies();
+    m_member.team_barrier();
+    if (m_visits > 0) m_turns.pass_on(step_before());
+  }
+
+ private:
+  // The steps before and after the one that the team is at are there too: the first warp posts them ahead.
+  KOKKOS_FORCEINLINE_FUNCTION Step* step_at(unsigned slot) const {
+    return Base::template in_scratch<Step>(layout.steps) + slot % Step::count;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Step const& step() const { return *step_at(m_slot); }
+  KOKKOS_FORCEINLINE_FUNCTION Step const& step_before() const { return *step_at(m_slot - 1); }
+  KOKKOS_FORCEINLINE_FUNCTION Head* head_at(unsigned place) const {
+    return Base::template in_scratch<Head>(layout.heads) + place;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void post_head(int head) {
+    m_head            = head;
+    m_head_at         = (m_head_at + 1) % Head::count;
+    int const entry   = m_sequence.entry;
+    index_t const row = m_sequence.q_begin;
+    if (m_lane.number() == 0)
+      *head_at(m_head_at) = {&m_arguments.q(entry, head, row, 0), &m_arguments.d_out(entry, head, row, 0),
+                             &m_arguments.lse(entry, head, row, 0), &m_deltas(entry, head, row, 0),
+                             &m_arguments.dq(entry, head, row, 0)};
+  }
+
+  /// Of q and dO.
+  KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<Rows, Rows> rows_of(Step const& step) const {
+    Rows q(m_arguments.q, 0, 0, 0, step.queries, m_arguments.head_dim),
+        d_out(m_arguments.d_out, 0, 0, 0, step.queries, m_arguments.value_dim);
+    q.data     = head_at(step.place_of_head)->q + step.begin * q.row_stride;
+    d_out.data = head_at(step.place_of_head)->d_out + step.begin * d_out.row_stride;
+    return {q, d_out};
+  }
+
+  /// Begins to copy a step's rows to the stage in use.
+  KOKKOS_FORCEINLINE_FUNCTION void copy_step(Step const& step) const {
+    if (step.covers == static_cast<int>(Coverage::none)) return;
+    auto const [q, d_out] = rows_of(step);
+    Head const& head      = *head_at(step.place_of_head);
+    Base::copy_other(q, d_out, head.lse, head.delta, step.begin);
+  }
+
+  /// Not after every tile, as it takes as long as what has been added takes to arrive.
+  KOKKOS_FORCEINLINE_FUNCTION void pass_turn_on() const {
+    if (m_visits > 0 && m_visits % 2 == 0) m_turns.pass_on(step_before());
+  }
+};
+
+}  // namespace KokkosAttention::Impl
+
+#endif
