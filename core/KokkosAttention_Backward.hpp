@@ -28,8 +28,7 @@ template <AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
 auto make_backward_arguments(DOut const& d_out, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
                              gradients_t<Q> const& gradients, options_t<Q> const& options) {
   using ScalarType = typename Q::non_const_value_type;
-  BackwardArguments<ScalarType> arguments{
-      make_attention_arguments(q, k, v, options), {}, {}, {}, {}, {}, {}, {}, {}, !options.deterministic};
+  BackwardArguments<ScalarType> arguments{make_attention_arguments(q, k, v, options), {}, {}, {}, {}, {}, {}, {}, {}};
   arguments.d_out = make_tensor<ScalarType const>(d_out);
   arguments.out   = make_tensor<ScalarType const>(out);
   arguments.lse   = make_tensor<accumulation_t<ScalarType> const>(lse);

@@ -156,15 +156,6 @@ void describe_mma(std::ostream& text, BackwardArguments<ScalarType> const& argum
   describe_tile(text, "dbias tile (portable)", tile.rows, tile.columns, tile);
 }
 
-/// Whether the bits of gradients differ from run to run.
-template <Scalar ScalarType>
-bool sums_in_any_order(BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles) {
-  bool adds_in_memory = false;
-  for (int n = 0; n < tiles.count; ++n)
-    adds_in_memory = adds_in_memory || mma_backward_shapes<ScalarType>[tiles.tile[n].shape].turns;
-  return arguments.in_any_order && adds_in_memory;
-}
-
 /// Why no engine that would be faster than the portable one was taken.
 template <class Space, Scalar ScalarType>
 std::string why_portable([[maybe_unused]] Space const& space, AttentionArguments<ScalarType> const& arguments,
@@ -235,10 +226,7 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const& space, DOut co
   else
     Impl::describe_portable(text, arguments, portable_tile);
   text << "  workspace: " << bytes << " bytes\n"
-       << "  deterministic: "
-       << (Impl::sums_in_any_order(arguments, mma_tiles) ? "no, as was allowed: dq is summed in any order"
-           : options.deterministic                       ? "yes"
-                                                         : "yes, though not asked for: these kernels always are")
+       << "  deterministic: yes" << (options.deterministic ? "" : ", though not asked for: this engine always is")
        << "\n"
        << "  faster engines: "
        << (mma_tiles.count > 0 ? "none in this version" : Impl::why_portable(space, sizes, with_functors)) << "\n";

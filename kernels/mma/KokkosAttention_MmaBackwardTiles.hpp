@@ -83,7 +83,7 @@ inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<double> = 
 }};
 template <>
 inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes<float> = {{
-    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true},
+    {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1, true},
     {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1, true},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1},
@@ -99,29 +99,18 @@ inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes<float> = {
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
-/// Where a query head's rows of a sequence begin.
+/// A tile of queries that a team is told to visit.
 template <Scalar ScalarType>
-struct alignas(16) MmaBackwardHead {
+struct alignas(16) MmaBackwardStep {
   using T = accumulation_t<ScalarType>;
 
-  ScalarType const *q, *d_out;
+  ScalarType const *q, *d_out;  // the first row
   T const *lse, *delta;
   ScalarType* dq;
-
-  static constexpr unsigned count = 4;  // places in scratch, as there are of steps
-};
-
-/// A tile of queries that a team is told to visit.
-struct alignas(16) MmaBackwardStep {
   int head, begin, queries;  // positions in the sequence
   int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
-  unsigned place_of_head;    // where its MmaBackwardHead is
   unsigned place;            // in the order in which the team visits tiles
   int distance;              // to the tile of keys whose turn is before at dQ; 0: there is none
-
-  /// In scratch: the step that the team is at, the one before, whose turn is passed on, and the next one, which is
-  /// copied already.
-  static constexpr unsigned count = 4;
 };
 
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
@@ -129,7 +118,7 @@ struct alignas(16) MmaBackwardStep {
 /// the weights that pairs exchange, or the powers of what was put down, and what the team is told of its tiles.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
-  int own_second, stages, stage_bytes, turned, weights, steps, heads, end;
+  int own_second, stages, stage_bytes, turned, weights, steps, end;
   int other_second, statistics;  // in a stage
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
@@ -147,7 +136,7 @@ struct MmaBackwardLayout {
       statistics  = 2 * other_second;
       stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
     }
-    turned = weights = steps = heads = end = stages + shape.stages * stage_bytes;
+    turned = weights = steps = end = stages + shape.stages * stage_bytes;
     if (!shape.turns) return;
     if constexpr (has_pairs<Arithmetic>) {
       int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
@@ -157,8 +146,7 @@ struct MmaBackwardLayout {
       weights = turned + shape.own_rows() * Arithmetic::stride(shape.columns) * bytes;
       steps   = weights + shape.warps * shape.columns * bytes;
     }
-    heads = steps + int(MmaBackwardStep::count * sizeof(MmaBackwardStep));
-    end   = heads + int(MmaBackwardHead<ScalarType>::count * sizeof(MmaBackwardHead<ScalarType>));
+    end = steps + 3 * int(sizeof(MmaBackwardStep<ScalarType>));
   }
 };
 

@@ -134,8 +134,8 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
       multiply_add_blocks<Arithmetic>(sums, 0, left, right, LargeProducts());
     }
     Base::template add_to_queries<false>(
-        sums, m_arguments.scale, [&](int, int h) { return Arithmetic::turned_row(h, m_lane); },
-        [&](int n, int e) { return first_column + Arithmetic::own_column(n, e, m_lane); });
+        sums, m_arguments.scale, first_column, [&](int, int h) { return Arithmetic::turned_row(h, m_lane); },
+        [&](int n, int e) { return Arithmetic::own_column(n, e, m_lane); });
   }
 };
 

@@ -32,7 +32,6 @@ struct MmaTurnCounters {
   // So many heads' tiles of keys are begun in turns: teams of a head add to a tile after each other, and would wait
   // more if more of them began at the same time.
   index_t heads_in_turns = 1;
-  bool in_any_order      = false;  // nobody waits, and dQ is 0 before
 
   MmaTurnCounters() = default;
 
@@ -40,14 +39,13 @@ struct MmaTurnCounters {
   /// \param tile_keys a work item
   template <Scalar ScalarType>
   MmaTurnCounters(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments, int tile_keys)
-      : items(work_items(arguments, Side::keys, tile_keys)), in_any_order(arguments.in_any_order) {
+      : items(work_items(arguments, Side::keys, tile_keys)) {
     done = carver.take<unsigned>(items);
     next = carver.take<unsigned long long>(1);
   }
 };
 
-/// Nothing has been added, and queries that see no key have a gradient of 0, as no team may come to them. In any order,
-/// all have.
+/// Nothing has been added, and queries that see no key have a gradient of 0, as no team may come to them.
 template <class ExecutionSpace, Scalar ScalarType>
 void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
                  MmaTurnCounters const& counters) {
@@ -67,17 +65,6 @@ void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> cons
         if (arguments.lse(entry, head, i, 0) != -Kokkos::Experimental::infinity_v<T>) return;
         for (int d = 0; d < arguments.head_dim; ++d) arguments.dq(entry, head, i, d) = ScalarType(0);
       });
-  if (counters.in_any_order)
-    Kokkos::parallel_for(
-        "KokkosAttention::backward, dq is 0 (mma)",
-        as_kernel_argument(
-            Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(space, 0, rows * arguments.head_dim)),
-        KOKKOS_LAMBDA(index_t n) {
-          index_t const row = n / arguments.head_dim;
-          int const entry   = static_cast<int>(row / arguments.q_len / arguments.q_heads);
-          int const head    = static_cast<int>(row / arguments.q_len % arguments.q_heads);
-          arguments.dq(entry, head, row % arguments.q_len, n % arguments.head_dim) = ScalarType(0);
-        });
 }
 
 /// The item that is the n-th to be begun: of each head in turns, the tiles of later keys first.
@@ -142,9 +129,7 @@ class MmaQueryTurns {
     }
     int const begin = static_cast<int>(tile.query_begin);
     step.place      = m_first_place + static_cast<unsigned>(begin / tile_queries);
-    if (m_counters.in_any_order)
-      step.distance = 1;  // none is the first
-    else if constexpr (ExactRangeMask<M>)
+    if constexpr (ExactRangeMask<M>)
       step.distance = begin >= m_next_first && begin < m_next_end;
     else
       step.distance = find_distance(sequence, tile, mask, tile_keys, tile_queries);
@@ -153,13 +138,13 @@ class MmaQueryTurns {
   /// Looks how far the others are, which takes a while.
   template <class Step>
   KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step) {
-    if (waits(step)) m_seen = published_number(m_done + step.distance);
+    if (waits() && step.distance != 0) m_seen = published_number(m_done + step.distance);
   }
 
   /// Waits until it is the team's turn. All threads may add after a team barrier.
   template <class Step>
   KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step) {
-    if (!waits(step)) return;
+    if (!waits() || step.distance == 0) return;
     if (m_known_distance != step.distance) m_known = 0;
     if (m_known <= step.place) m_known = wait_for_more(m_done + step.distance, step.place, m_seen);
     m_known_distance = step.distance;
@@ -168,16 +153,13 @@ class MmaQueryTurns {
   /// After a team barrier: tells the others that the team has been at a tile.
   template <class Step>
   KOKKOS_FORCEINLINE_FUNCTION void pass_on(Step const& step) const {
-    if (!m_counters.in_any_order && m_member.team_rank() == m_member.team_size() - 1 && m_lane.number() == 0)
+    if (m_member.team_rank() == m_member.team_size() - 1 && m_lane.number() == 0)
       publish_number(m_done, step.place + 1);
   }
 
  private:
   /// The first warp and the last one have other things to do.
-  template <class Step>
-  KOKKOS_FORCEINLINE_FUNCTION bool waits(Step const& step) const {
-    return m_member.team_rank() == 1 && step.distance != 0 && !m_counters.in_any_order;
-  }
+  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1; }
 
   KOKKOS_FORCEINLINE_FUNCTION static Tile keys_after(Sequence const& sequence, Tile tile, int tile_keys, int distance) {
     tile.key_begin += index_t(distance) * tile_keys;

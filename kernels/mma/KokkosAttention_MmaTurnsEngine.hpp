@@ -28,16 +28,13 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   using typename Base::Rows, typename Base::Sum, typename Base::T;
 
  private:
-  using Step = MmaBackwardStep;
-  using Head = MmaBackwardHead<ScalarType>;
+  using Step = MmaBackwardStep<ScalarType>;
 
   static_assert(shape.turns && shape.stages == 2 && std::is_same_v<T, ScalarType>);
 
-  Tile m_keys        = {};  // of the work item
-  unsigned m_slot    = 0;   // of the step that the team is at
-  int m_visits       = 0;   // of tiles, that have begun
-  int m_head         = -1;  // whose rows were posted last, and where
-  unsigned m_head_at = 0;
+  Tile m_keys  = {};  // of the work item
+  int m_slot   = 0;   // of the step that the team is at
+  int m_visits = 0;   // of tiles, that have begun
   MmaQueryTurns<Member> m_turns;
 
  protected:
@@ -64,22 +61,27 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     Step step             = {};
     step.covers           = static_cast<int>(covers);
     if (covers != Coverage::none) {
-      if (tile.head != m_head) post_head(tile.head);
-      step.head          = tile.head;
-      step.begin         = static_cast<int>(tile.query_begin);
-      step.queries       = Base::count(Side::queries, tile);
-      step.place_of_head = m_head_at;
+      int const entry   = m_sequence.entry;
+      index_t const row = Base::array_row(Side::queries, tile);
+      step.q            = &m_arguments.q(entry, tile.head, row, 0);
+      step.d_out        = &m_arguments.d_out(entry, tile.head, row, 0);
+      step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
+      step.delta        = &m_deltas(entry, tile.head, row, 0);
+      step.dq           = &m_arguments.dq(entry, tile.head, row, 0);
+      step.head         = tile.head;
+      step.begin        = static_cast<int>(tile.query_begin);
+      step.queries      = Base::count(Side::queries, tile);
       m_turns.find(step, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
     }
-    if (m_lane.number() == 0) *step_at(m_slot + 1) = step;
+    if (m_lane.number() == 0) *step_in(next_slot(m_slot)) = step;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Coverage next() {
-    ++m_slot;
+    m_slot  = next_slot(m_slot);
     m_stage = 1 - m_stage;
     if (m_visits == 0) {
       m_member.team_barrier();
-      copy_step(step());
+      copy_step(m_slot);
     }
     return static_cast<Coverage>(step().covers);
   }
@@ -103,7 +105,6 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     Base::begin_own(sequence, tile);
     m_keys   = tile;
     m_visits = 0;
-    m_head   = -1;
   }
 
   /// Waits for the step's rows, and begins to copy those of the next one.
@@ -118,7 +119,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     m_turns.look(step());
     ++m_visits;
     m_stage = 1 - m_stage;
-    copy_step(*step_at(m_slot + 1));
+    copy_step(next_slot(m_slot));
     m_stage = 1 - m_stage;
   }
   /// Masks what products gave.
@@ -129,16 +130,16 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
 
   /// Adds sums to the step's dQ.
   /// \tparam in_pairs columns of a block of sums are neighbours
-  /// \param row, column row(b, h) and column(n, e) of the tile and of dQ
+  /// \param row row(b, h) of the tile
+  /// \param column column(n, e) of dQ, from the first one on
   template <bool in_pairs, int row_blocks, int column_blocks, class RowOf, class ColumnOf>
   KOKKOS_FORCEINLINE_FUNCTION void add_to_queries(Sum const (&sums)[row_blocks][column_blocks], T factor,
-                                                  RowOf const& row, ColumnOf const& column) const {
+                                                  int first_column, RowOf const& row, ColumnOf const& column) const {
     index_t const row_stride = m_arguments.dq.stride[2], column_stride = in_packs ? 1 : m_arguments.dq.stride[3];
-    int const first_row = row(0, 0), first_column = column(0, 0);
+    int const first_row = row(0, 0);
     int const rows = step().queries - first_row, columns = m_arguments.head_dim - first_column;
     bool const is_first = step().distance == 0;
-    T* const to =
-        head_at(step().place_of_head)->dq + (step().begin + first_row) * row_stride + first_column * column_stride;
+    T* const to         = step().dq + first_row * row_stride + first_column * column_stride;
     if constexpr (in_packs && in_pairs) {
       struct alignas(2 * sizeof(T)) Two {
         T value[2];
@@ -149,7 +150,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
         for (int h = 0; h < 2; ++h) {
           KOKKOSATTENTION_UNROLL
           for (int n = 0; n < column_blocks; ++n) {
-            int const r = row(b, h) - first_row, c = column(n, 0) - first_column;
+            int const r = row(b, h) - first_row, c = column(n, 0);
             if (r >= rows || c >= columns) continue;
             T* const place = to + r * row_stride + c;
             Two const x    = {{factor * sums[b][n].value[2 * h], factor * sums[b][n].value[2 * h + 1]}};
@@ -162,7 +163,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       }
     } else {
       for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-        int const r = row(b, h) - first_row, c = column(n, e) - first_column;
+        int const r = row(b, h) - first_row, c = column(n, e);
         if (r >= rows || c >= columns) return;
         T* const place = to + r * row_stride + c * column_stride;
         T const x      = factor * sums[b][n].value[2 * h + e];
@@ -179,51 +180,38 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     // With no tile of the other side, own rows may still be on their way.
     wait_for_copies();
     m_member.team_barrier();
-    if (m_visits > 0) m_turns.pass_on(step_before());
+    if (m_visits > 0) m_turns.pass_on(*step_in(last_slot()));
   }
 
  private:
   // The steps before and after the one that the team is at are there too: the first warp posts them ahead.
-  KOKKOS_FORCEINLINE_FUNCTION Step* step_at(unsigned slot) const {
-    return Base::template in_scratch<Step>(layout.steps) + slot % Step::count;
+  KOKKOS_FORCEINLINE_FUNCTION Step* step_in(int slot) const {
+    return Base::template in_scratch<Step>(layout.steps) + slot;
   }
-  KOKKOS_FORCEINLINE_FUNCTION Step const& step() const { return *step_at(m_slot); }
-  KOKKOS_FORCEINLINE_FUNCTION Step const& step_before() const { return *step_at(m_slot - 1); }
-  KOKKOS_FORCEINLINE_FUNCTION Head* head_at(unsigned place) const {
-    return Base::template in_scratch<Head>(layout.heads) + place;
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void post_head(int head) {
-    m_head            = head;
-    m_head_at         = (m_head_at + 1) % Head::count;
-    int const entry   = m_sequence.entry;
-    index_t const row = m_sequence.q_begin;
-    if (m_lane.number() == 0)
-      *head_at(m_head_at) = {&m_arguments.q(entry, head, row, 0), &m_arguments.d_out(entry, head, row, 0),
-                             &m_arguments.lse(entry, head, row, 0), &m_deltas(entry, head, row, 0),
-                             &m_arguments.dq(entry, head, row, 0)};
-  }
+  KOKKOS_FORCEINLINE_FUNCTION Step const& step() const { return *step_in(m_slot); }
+  KOKKOS_FORCEINLINE_FUNCTION static int next_slot(int slot) { return slot == 2 ? 0 : slot + 1; }
+  KOKKOS_FORCEINLINE_FUNCTION int last_slot() const { return m_slot == 0 ? 2 : m_slot - 1; }
 
   /// Of q and dO.
   KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<Rows, Rows> rows_of(Step const& step) const {
     Rows q(m_arguments.q, 0, 0, 0, step.queries, m_arguments.head_dim),
         d_out(m_arguments.d_out, 0, 0, 0, step.queries, m_arguments.value_dim);
-    q.data     = head_at(step.place_of_head)->q + step.begin * q.row_stride;
-    d_out.data = head_at(step.place_of_head)->d_out + step.begin * d_out.row_stride;
+    q.data     = step.q;
+    d_out.data = step.d_out;
     return {q, d_out};
   }
 
   /// Begins to copy a step's rows to the stage in use.
-  KOKKOS_FORCEINLINE_FUNCTION void copy_step(Step const& step) const {
+  KOKKOS_FORCEINLINE_FUNCTION void copy_step(int slot) const {
+    Step const& step = *step_in(slot);
     if (step.covers == static_cast<int>(Coverage::none)) return;
     auto const [q, d_out] = rows_of(step);
-    Head const& head      = *head_at(step.place_of_head);
-    Base::copy_other(q, d_out, head.lse, head.delta, step.begin);
+    Base::copy_other(q, d_out, step.lse, step.delta, 0);
   }
 
   /// Not after every tile, as it takes as long as what has been added takes to arrive.
   KOKKOS_FORCEINLINE_FUNCTION void pass_turn_on() const {
-    if (m_visits > 0 && m_visits % 2 == 0) m_turns.pass_on(step_before());
+    if (m_visits > 0 && m_visits % 2 == 0) m_turns.pass_on(*step_in(last_slot()));
   }
 };
 

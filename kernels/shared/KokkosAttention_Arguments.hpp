@@ -99,7 +99,6 @@ struct BackwardArguments : AttentionArguments<ScalarType> {
   Tensor<Accumulation const> lse;
   Tensor<ScalarType> dq, dk, dv, dbias;  // no data: not wanted
   index_t dbias_extent[4];
-  bool in_any_order;  // sums may be, whose order differs from run to run
 };
 
 /// Some rows of one side of a sequence.

@@ -230,20 +230,6 @@ TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulatio
   }
 }
 
-/// Nobody writes to dQ first, or waits for a turn.
-TEMPLATE_TEST_CASE("gradients in any order in the emulated mma engine", "[mma][emulation]", double, float) {
-  Random random(544);
-  auto problem                  = random_problem<TestType>(random, {1, 2, 2, 90, 150, 24, 40});
-  problem.options.causal        = true;
-  problem.options.alignment     = KA::Alignment::bottom_right;
-  problem.options.deterministic = false;
-  auto const d_out              = random_d_out(random, problem);
-  auto const tiles              = KA::Impl::choose_mma_backward_tiles<TestType>(tile_query(problem), true, true, true);
-  auto const& shape             = KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape];
-  REQUIRE(shape.turns);
-  require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tiles.tile[0]), problem, d_out);
-}
-
 TEST_CASE("rows of very different magnitudes in the emulated mma engine", "[mma][emulation]") {
   int const n = GENERATE(range(0, extremes));
   CAPTURE(n);
