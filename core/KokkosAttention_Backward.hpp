@@ -55,7 +55,7 @@ std::size_t backward_workspace([[maybe_unused]] Space const& space, BackwardArgu
   } else {
     if constexpr (runs_on_host<Space>) {
       if (HostKernels const* const host = host_kernels_for<Space>(arguments); host != nullptr)
-        return host_backward_workspace(*host, arguments);
+        return host_backward_workspace(space, *host, arguments);
     }
     return PortableInstance<Space, ScalarType>::backward_workspace(arguments);
   }

@@ -8,6 +8,7 @@
 #include <KokkosAttention_BiasGradient.hpp>
 #include <KokkosAttention_HostSplit.hpp>
 #include <KokkosAttention_HostTiles.hpp>
+#include <KokkosAttention_HostTurns.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
@@ -43,6 +44,7 @@ struct HostBackwardCall {
   BiasGradientLoop<ScalarType, OptionScores<ScalarType>, OptionMask> loop;
   Tensor<T> delta;  // (B, Hq, Lq): rowsum(dO O)
   HostBackwardTile tile;
+  HostTurns<T> turns;
 };
 
 /// Rows of delta that a thread computes at a time.
@@ -63,7 +65,7 @@ struct HostFunctions {
   HostItemFunction<HostForwardCall<ScalarType>> forward, combine;
 
   HostBackwardTile (*backward_tile)(AttentionArguments<ScalarType> const&, GradientOf);
-  HostItemFunction<HostBackwardCall<ScalarType>> delta, queries, keys_and_values, all, bias;
+  HostItemFunction<HostBackwardCall<ScalarType>> delta, queries, keys_and_values, all, turn, bias;
 };
 
 struct HostKernels {

@@ -3,9 +3,11 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <thread>
 #include <tuple>
 
 #include <immintrin.h>
@@ -44,9 +46,9 @@ HostBackwardTile backward_tile(AttentionArguments<ScalarType> const& arguments, 
 
 template <Scalar ScalarType>
 constexpr HostFunctions<ScalarType> functions{
-    &forward_tile<ScalarType>,  &forward_item<ScalarType>, &combine_item<ScalarType>,
-    &backward_tile<ScalarType>, &delta_item<ScalarType>,   &queries_item<ScalarType>,
-    &keys_item<ScalarType>,     &all_item<ScalarType>,     &bias_item<ScalarType>};
+    &forward_tile<ScalarType>, &forward_item<ScalarType>, &combine_item<ScalarType>, &backward_tile<ScalarType>,
+    &delta_item<ScalarType>,   &queries_item<ScalarType>, &keys_item<ScalarType>,    &all_item<ScalarType>,
+    &turn_item<ScalarType>,    &bias_item<ScalarType>};
 
 #define KOKKOSATTENTION_TEXT(NAME) #NAME
 #define KOKKOSATTENTION_NAME(NAME) KOKKOSATTENTION_TEXT(NAME)
