@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include <KokkosAttention_HostKernels.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 #include <KokkosAttention_HostTurns.hpp>
 
@@ -113,6 +114,13 @@ TEST_CASE("arrays of host tiles lie one after the other, aligned, and have room"
     else
       REQUIRE(b.scratch_bytes < 64u << 20);
   }
+}
+
+TEST_CASE("threads take several short items at a time, but end together", "[tiles]") {
+  STATIC_REQUIRE(Impl::items_together(1, 1) == 1);
+  STATIC_REQUIRE(Impl::items_together(1000, 16) == 1);
+  STATIC_REQUIRE(Impl::items_together(4096, 16) == 4);
+  STATIC_REQUIRE(Impl::items_together(index_t(1) << 40, 16) == 8);
 }
 
 TEST_CASE("each tile of keys has its turn after those before it", "[tiles]") {

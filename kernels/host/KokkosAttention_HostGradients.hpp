@@ -74,7 +74,6 @@ template <Scalar ScalarType>
 void queries_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
   WorkItem const item = work_item(call.loop.arguments, Side::queries, call.tile.own, n);
   if (item.begin >= item.end) return;
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::queries> engine(call.loop.arguments, call.delta, call.tile, scratch);
   backward_query_tile(engine, call.loop.scores, call.loop.mask, call.loop.dropout, item.sequence,
                       Tile{item.sequence.batch, item.head, item.begin, item.end, 0, 0}, call.tile.other);
@@ -93,7 +92,6 @@ template <Scalar ScalarType>
 void keys_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
   WorkItem const item = work_item(call.loop.arguments, Side::keys, call.tile.own, n);
   if (item.begin >= item.end) return;
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::keys_and_values> engine(call.loop.arguments, call.delta, call.tile,
                                                                      scratch);
   key_tile(engine, call, item.sequence, item.head, item.begin, item.end);
@@ -146,7 +144,6 @@ void all_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* sc
   for (int head = kv_head * a.readers(); head < (kv_head + 1) * a.readers(); ++head)
     write_delta(call, of_queries.entry, head, of_queries.q_begin, of_queries.q_begin + of_queries.q_len);
 
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch,
                                                          gradients_and_next_inputs(call, n));
   HostQuerySums<ScalarType> const sums(
@@ -171,7 +168,6 @@ void turn_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* s
   HostQuerySums<ScalarType> const sums = query_sums(call, entry, kv_head * a.readers());
   HostQueryTurns own_turns(turns.done + number * turns.tiles + tile, tile > 0);
 
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch);
   engine.add_to(sums, &own_turns);
   index_t const begin = tile * call.tile.own;
@@ -183,7 +179,6 @@ void turn_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* s
 /// A part of dBias.
 template <Scalar ScalarType>
 void bias_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBiasEngine<ScalarType> engine(call.loop.arguments, call.delta, call.tile, scratch);
   call.loop(engine, n);
 }
