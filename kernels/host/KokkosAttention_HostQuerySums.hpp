@@ -45,8 +45,11 @@ class HostQuerySums {
   }
 
   void clear(int head, index_t begin, index_t end) const {
-    for (int v = 0; v < vectors(); ++v)
-      for (index_t i = begin; i < end; ++i) at(head, i)[v * strides().column] = Vector(T(0));
+    HostStrides const places = strides();
+    Vector* const sums       = at(head, 0);
+    int const columns        = vectors();
+    for (int v = 0; v < columns; ++v)
+      for (index_t i = begin; i < end; ++i) sums[places(i, v)] = Vector(T(0));
   }
 
   /// Stores the gradients of the sequence's queries.
