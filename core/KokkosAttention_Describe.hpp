@@ -101,14 +101,18 @@ template <class Space, Scalar ScalarType>
 void describe_host(std::ostream& text, Space const& space, HostKernels const& host,
                    BackwardArguments<ScalarType> const& arguments) {
   text << "  engine: host, variant " << host.name << "\n";
-  auto const describe = [&](std::string const& name, GradientOf target) {
-    HostBackwardTile const tile = host.of<ScalarType>().backward_tile(arguments, target);
-    bool const own_queries      = own_side(target) == Side::queries;
+  auto const describe_tile = [&](std::string const& name, HostBackwardTile const& tile, Side own) {
+    bool const own_queries = own == Side::queries;
     describe_host_tile(text, name, own_queries ? tile.own : tile.other, own_queries ? tile.other : tile.own,
                        tile.scratch_bytes);
   };
-  if (host_computes_all(space, host, arguments)) {
-    describe("dq, dk and dv tile", GradientOf::all);
+  auto const describe = [&](std::string const& name, GradientOf target) {
+    describe_tile(name, host.of<ScalarType>().backward_tile(arguments, target), own_side(target));
+  };
+  HostBackwardItem const item = host_backward_item(space, host, arguments);
+  if (item != HostBackwardItem::tile_of_side) {
+    describe_tile("dq, dk and dv tile", host_tile_of_item(host, arguments, item), Side::keys);
+    if (item == HostBackwardItem::tile_of_keys) text << "  threads add to dq in turns\n";
   } else {
     if (arguments.dq.data != nullptr) describe("dq tile", GradientOf::queries);
     if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)

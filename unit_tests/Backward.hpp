@@ -19,18 +19,18 @@ HostTensor<T> random_d_out(Random& random, Problem<T> const& p) {
   return random.tensor<T>(p.batch(), p.heads(), p.q_len(), p.value_dim());
 }
 
-/// Gradients by forward and backward on the device with every array in one layout; what is written is full of NaN
-/// before.
+/// Gradients by forward and backward on the device with every array in one layout; what is written, and the workspace,
+/// is full of NaN before.
 template <class Layout = Kokkos::LayoutRight, class T, class... Functors>
 GradientResult<T> run_backward(Problem<T> const& p, HostTensor<T> const& d_out_on_host, Functors const&... functors) {
   using Accumulation                    = KA::accumulation_t<T>;
   DeviceTensor<T const, Layout> const q = to_device<Layout>(p.q), k = to_device<Layout>(p.k),
                                       v = to_device<Layout>(p.v), d_out = to_device<Layout>(d_out_on_host);
-  auto const out     = poisoned<T, Layout>(p.batch(), p.heads(), p.q_len(), p.value_dim());
-  auto const lse4    = poisoned<Accumulation, Layout>(p.batch(), p.heads(), p.q_len(), 1);
-  auto const lse     = Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
-  auto const options = to_device<Layout>(p.options);
-  auto const like    = [](auto const& t) {
+  auto const out  = poisoned<T, Layout>(p.batch(), p.heads(), p.q_len(), p.value_dim());
+  auto const lse4 = poisoned<Accumulation, Layout>(p.batch(), p.heads(), p.q_len(), 1);
+  auto const lse  = Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0);
+  auto options    = to_device<Layout>(p.options);
+  auto const like = [](auto const& t) {
     return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
   };
   auto const dq = like(p.q), dk = like(p.k), dv = like(p.v), dbias = like(p.options.bias);
@@ -38,6 +38,9 @@ GradientResult<T> run_backward(Problem<T> const& p, HostTensor<T> const& d_out_o
   if (p.options.bias.data() != nullptr) gradients.bias = dbias;
   Space const space;
   KA::forward(space, q, k, v, out, lse, options, functors...);
+  options.workspace = Kokkos::View<std::byte*, MemorySpace>(
+      "workspace", KA::workspace_size(space, d_out, q, k, v, out, lse, gradients, options, functors...));
+  Kokkos::deep_copy(options.workspace, std::byte(0xff));
   KA::backward(space, d_out, q, k, v, out, lse, gradients, options, functors...);
   space.fence();
   for (auto const& gradient : std::array{dq, dk, dv}) require_gaps_untouched(gradient);

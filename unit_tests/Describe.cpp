@@ -84,6 +84,28 @@ TEST_CASE("describe tells of split keys, and workspace_size of their partial out
   REQUIRE(KA::workspace_size(space, k, k, k, k) == 0);
 }
 
+TEST_CASE("describe tells of gradients that threads add to in turns, and workspace_size of their sums", "[describe]") {
+  Space const space;
+  DeviceTensor<float, Kokkos::LayoutRight> const any("any", 1, 2, 30, 8);
+  if (KA::Impl::host_kernels_for<Space>(KA::Impl::make_attention_arguments(any, any, any, {})) == nullptr) return;
+  int const threads = space.concurrency(), few = (threads + 3) / 4;
+  auto const in_turns = [&](int batch, int k_len) {
+    DeviceTensor<float, Kokkos::LayoutRight> const q("q", batch, 2, 30, 8), k("k", batch, 1, k_len, 8),
+        dq("dq", batch, 2, 30, 8), dk("dk", batch, 1, k_len, 8), dv("dv", batch, 1, k_len, 8);
+    Kokkos::View<float***, MemorySpace> const lse("lse", batch, 2, 30);
+    KA::Gradients<float, MemorySpace> const gradients{.q = dq, .k = dk, .v = dv};
+    std::string const text    = KA::describe(space, q, q, k, k, q, lse, gradients);
+    bool const found          = text.find("threads add to dq in turns\n") != std::string::npos;
+    std::size_t const numbers = std::size_t(batch) * 2 * 30 * 8;
+    REQUIRE((KA::workspace_size(space, q, q, k, k, q, lse, gradients) >= numbers * sizeof(float)) == found);
+    return found;
+  };
+  REQUIRE(in_turns(few, 300) == (threads > 1));
+  REQUIRE(in_turns(8 * threads - 1, 300) == (threads > 1));
+  REQUIRE_FALSE(in_turns(8 * threads, 300));  // a thread computes whole sequences
+  REQUIRE_FALSE(in_turns(few, 50));           // there is one tile of keys
+}
+
 TEST_CASE("describe tells of packed sequences", "[describe]") {
   DeviceTensor<float, Kokkos::LayoutRight> const q("q", 1, 4, 30, 8);
   Kokkos::View<KA::index_t*, MemorySpace> const offsets("offsets", 4);

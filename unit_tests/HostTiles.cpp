@@ -1,13 +1,17 @@
 // SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include <KokkosAttention_HostKernels.hpp>
 #include <KokkosAttention_HostTiles.hpp>
+#include <KokkosAttention_HostTurns.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <vector>
+
 /// \file
-/// The tile tables of the host engine, for processors that this machine need not have.
+/// The tile tables of the host engine, for processors that this machine need not have, and the order of its work.
 
 namespace Test {
 
@@ -110,6 +114,25 @@ TEST_CASE("arrays of host tiles lie one after the other, aligned, and have room"
     else
       REQUIRE(b.scratch_bytes < 64u << 20);
   }
+}
+
+TEST_CASE("threads take several short items at a time, but end together", "[tiles]") {
+  STATIC_REQUIRE(Impl::items_together(1, 1) == 1);
+  STATIC_REQUIRE(Impl::items_together(1000, 16) == 1);
+  STATIC_REQUIRE(Impl::items_together(4096, 16) == 4);
+  STATIC_REQUIRE(Impl::items_together(index_t(1) << 40, 16) == 8);
+}
+
+TEST_CASE("each tile of keys has its turn after those before it", "[tiles]") {
+  index_t const tiles = GENERATE(1, 2, 7), sequences = GENERATE(1, 3, 10), begun = GENERATE(1, 4, 16);
+  CAPTURE(tiles, sequences, begun);
+  std::vector<index_t> turns(sequences, 0);
+  for (index_t n = 0; n < tiles * sequences; ++n) {
+    Impl::HostTurn const turn = Impl::host_turn(n, tiles, sequences, begun);
+    REQUIRE(turn.sequence / begun == n / (tiles * begun));  // those begun together
+    REQUIRE(turn.tile == turns[turn.sequence]++);
+  }
+  for (index_t const count : turns) REQUIRE(count == tiles);
 }
 
 }  // namespace Test

@@ -9,6 +9,7 @@
 #include <KokkosAttention_HostGradientLanes.hpp>
 #include <KokkosAttention_HostOperands.hpp>
 #include <KokkosAttention_HostPrefetch.hpp>
+#include <KokkosAttention_HostQuerySums.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -23,8 +24,7 @@
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
-/// \tparam target with GradientOf::all, the thread goes through all keys of a sequence one tile after the other, and
-/// adds to the gradients of all queries as it goes
+/// \tparam target with GradientOf::all, the thread adds to the gradients of all queries as it goes along them
 template <Scalar ScalarType, GradientOf target>
 class HostBackwardEngine : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
@@ -50,8 +50,10 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   T *m_lse, *m_delta;
   typename Operands::Right m_own_steps  = {};
   typename Operands::Both m_other_first = {}, m_other_second = {};
-  int m_first_head = 0;  // of those that read the sequence's keys
-  bool m_drops     = false;
+  bool m_drops = false;
+  // Where all gradients are computed.
+  HostQuerySums<ScalarType> const* m_query_sums = nullptr;
+  HostQueryTurns* m_turns                       = nullptr;  // if others add to these sums, too
 
  public:
   HostBackwardEngine(BackwardArguments<ScalarType> const& arguments, Tensor<T> const& deltas,
@@ -65,23 +67,10 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
     m_delta      = reinterpret_cast<T*>(scratch + tile.delta_offset);
   }
 
-  /// Clears the sums of the queries' gradients, for the heads that read key-value head `kv_head`.
-  void begin_sequence(Sequence const& sequence, int kv_head) {
-    m_first_head = kv_head * m_arguments.readers();
-    for (int head = m_first_head; head < m_first_head + m_arguments.readers(); ++head)
-      clear(query_sums(head), query_sum_strides(), sequence.q_len, query_sum_vectors());
-  }
-
-  /// Stores them.
-  void finish_sequence(Sequence const& sequence) const {
-    for (int head = m_first_head; head < m_first_head + m_arguments.readers(); ++head) {
-      Vector const* const sums  = query_sums(head);
-      HostStrides const strides = query_sum_strides();
-      for (index_t i = 0; i < sequence.q_len; ++i)
-        store_row(sums + i * strides.row, strides.column, Vector(m_arguments.scale),
-                  MatrixRows<ScalarType>(m_arguments.dq, sequence.entry, head, sequence.q_begin + i, 1,
-                                         m_arguments.head_dim));
-    }
+  /// Sums of the queries' gradients, for the heads that read the sequence's keys.
+  void add_to(HostQuerySums<ScalarType> const& sums, HostQueryTurns* turns = nullptr) {
+    m_query_sums = &sums;
+    m_turns      = turns;
   }
 
   void begin(Sequence const& sequence, Tile const& tile) {
@@ -147,10 +136,12 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
     if constexpr (target == GradientOf::all) {
       std::byte* const rows = m_scratch + m_tile.weight_row_offset;
       Operands::pad_weight_rows(count(other, tile), vectors(tile), rows);
-      HostStrides const strides = query_sum_strides();
-      Operands::product(count(other, tile), query_sum_vectors(), count(own, tile),
+      if (m_turns != nullptr) m_turns->wait(place(tile) + 1);
+      Operands::product(count(other, tile), m_query_sums->vectors(), count(own, tile),
                         Operands::weight_rows(m_gradient, m_tile.group >= vectors(tile), vectors(tile), rows),
-                        m_own_steps, HostAdd<T>{query_sums(tile.head) + tile.query_begin * strides.row, strides});
+                        m_own_steps,
+                        HostAdd<T>{m_query_sums->at(tile.head, tile.query_begin), m_query_sums->strides()});
+      if (m_turns != nullptr) m_turns->tell(place(tile) + 1);
     }
   }
 
@@ -254,9 +245,10 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
     }
   }
 
-  static void clear(Vector* sums, HostStrides const& strides, index_t rows, int columns) {
-    for (int v = 0; v < columns; ++v)
-      for (index_t i = 0; i < rows; ++i) sums[strides(i, v)] = Vector(T(0));
+  /// Of a tile of queries, in the order in which the thread goes along them.
+  int place(Tile const& tile) const {
+    index_t const tiles = (m_sequence.q_len + m_tile.other - 1) / m_tile.other;
+    return static_cast<int>(tile.head % m_arguments.group() * tiles + tile.query_begin / m_tile.other);
   }
 
   HostStrides score_strides(int group) const { return Operands::strides(m_tile.other, group); }
@@ -271,14 +263,6 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   }
   Vector* first_sums(int first) const { return of_group(m_first_sum, first, m_tile.first_sum_group_bytes); }
   Vector* second_sums(int first) const { return of_group(m_second_sum, first, m_tile.second_sum_group_bytes); }
-
-  /// Sums of the gradients of a head's queries, with head_dim in the lanes.
-  Vector* query_sums(int head) const {
-    return reinterpret_cast<Vector*>(reinterpret_cast<T*>(m_scratch + m_tile.query_sum_offset) +
-                                     (head - m_first_head) * m_tile.query_sum_stride);
-  }
-  HostStrides query_sum_strides() const { return Operands::strides(m_arguments.q_len, query_sum_vectors()); }
-  int query_sum_vectors() const { return (m_arguments.head_dim + Vector::lanes - 1) / Vector::lanes; }
 };
 
 }  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT

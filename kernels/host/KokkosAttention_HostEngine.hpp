@@ -13,7 +13,6 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
-#include <cstring>
 
 /// \file
 /// The tile operations of the host engine: one thread a work item, queries in the lanes of vectors. Scores are K Q^T, a
@@ -42,6 +41,7 @@ class HostEngine {
   Sequence m_sequence = {};
   bool m_drops        = false;  // some weights, after the softmax
   bool m_streams      = false;  // reads each key for a few queries only
+  bool m_is_first     = true;   // no tile of keys has been added to the output
 
  public:
   /// \param next what the thread reads after this
@@ -56,6 +56,7 @@ class HostEngine {
 
   void begin(Sequence const& sequence, Tile const& tile) {
     m_sequence = sequence;
+    m_is_first = true;
     m_streams  = host_splits_keys(sequence.q_len, sequence.k_len);
     m_prefetch.divide(static_cast<int>((sequence.k_len + m_tile.keys - 1) / m_tile.keys) * prefetch_steps(tile));
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
@@ -64,7 +65,6 @@ class HostEngine {
       Operands::lanes(Rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin + query, count,
                            m_arguments.head_dim),
                       group_size(tile, first), query_group(first));
-      std::memset(static_cast<void*>(output_group(first)), 0, m_tile.output_group_bytes);
     }
     for (int v = 0; v < vectors(tile); ++v) {
       m_states.maximum[v] = Vector(-Kokkos::Experimental::infinity_v<T>);
@@ -118,23 +118,19 @@ class HostEngine {
   }
 
   /// Done by for_each_row.
-  void accumulate_output(Tile const&) const {}
+  void accumulate_output(Tile const&) { m_is_first = false; }
 
   void finish(Tile const& tile) const {
     MatrixRows<Stored> const to(m_out, m_sequence.entry, tile.head, m_sequence.q_begin + tile.query_begin,
                                 queries(tile), m_arguments.value_dim);
+    if (m_lse.data != nullptr)
+      for (int i = 0; i < queries(tile); ++i)
+        m_lse(m_sequence.entry, tile.head, m_sequence.q_begin + tile.query_begin + i, 0) =
+            SoftmaxState<T>{lane(m_states.maximum, i), lane(m_states.sum, i), T(0)}.lse();
     for (int v = 0; v < vectors(tile); ++v) {
-      T normalisation[Vector::lanes];
-      for (int l = 0; l < Vector::lanes; ++l) {
-        SoftmaxState<T> const state{lane(m_states.maximum, v, l), lane(m_states.sum, v, l), T(0)};
-        normalisation[l] = state.normalisation();
-        int const i      = v * Vector::lanes + l;
-        if (m_lse.data != nullptr && i < queries(tile))
-          m_lse(m_sequence.entry, tile.head, m_sequence.q_begin + tile.query_begin + i, 0) = state.lse();
-      }
       int const first           = v / m_tile.group * m_tile.group;
       HostStrides const strides = output_strides(group_size(tile, first));
-      store_lanes(output_group(first) + strides(0, v - first), strides.row, Vector::load(normalisation),
+      store_lanes(output_group(first) + strides(0, v - first), strides.row, normalisation(m_states.sum[v]),
                   v * Vector::lanes, to);
     }
   }
@@ -151,7 +147,7 @@ class HostEngine {
                                      first / m_tile.group * m_tile.output_group_bytes);
   }
   HostStrides output_strides(int group) const { return Operands::strides(m_arguments.value_dim, group); }
-  static T lane(Vector const* vectors, int v, int l) { return reinterpret_cast<T const*>(vectors + v)[l]; }
+  static T lane(Vector const* vectors, int i) { return reinterpret_cast<T const*>(vectors)[i]; }
 
   Rows rows_of(Tensor<ScalarType const> const& tensor, Tile const& tile, int dim) const {
     return {tensor, m_sequence.entry, m_arguments.kv_head(tile.head), m_sequence.k_begin + tile.key_begin, keys(tile),
@@ -161,15 +157,16 @@ class HostEngine {
   void accumulate(Tile const& tile, int first, int group) const {
     Vector* const output      = output_group(first);
     HostStrides const strides = output_strides(group);
+    auto const weights        = Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(tile), group,
+                                                  m_tile.keys, m_drops, m_scratch + m_tile.weight_offset);
+    if (m_is_first)
+      return multiply(m_arguments.value_dim, group, keys(tile), m_value, weights, HostStore<T>{output, strides});
     for (int v = 0; v < group; ++v) {
       Vector const rescale = m_states.rescale[first + v];
       if (all_are_one(rescale)) continue;
       for (int d = 0; d < m_arguments.value_dim; ++d) output[strides(d, v)] *= rescale;
     }
-    multiply(m_arguments.value_dim, group, keys(tile), m_value,
-             Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(tile), group, m_tile.keys, m_drops,
-                               m_scratch + m_tile.weight_offset),
-             HostAdd<T>{output, strides});
+    multiply(m_arguments.value_dim, group, keys(tile), m_value, weights, HostAdd<T>{output, strides});
   }
 
   /// A product, with steps of the prefetch as it goes.

@@ -9,10 +9,20 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <algorithm>
+
 /// \file
 /// The work items of the host engine's backward pass, one thread each.
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
+
+/// Sums of dQ that threads add to in turns, from a query head on.
+template <Scalar ScalarType>
+HostQuerySums<ScalarType> query_sums(HostBackwardCall<ScalarType> const& call, int entry, int head) {
+  std::ptrdiff_t const stride = call.tile.query_sum_stride;
+  auto const& a               = call.loop.arguments;
+  return {a, call.turns.query_sums + (index_t(entry) * a.q_heads + head) * stride, stride, head};
+}
 
 /// delta = rowsum(dO O) of some rows of a head.
 template <Scalar ScalarType>
@@ -37,14 +47,26 @@ void write_delta(HostBackwardCall<ScalarType> const& call, int entry, int head, 
   }
 }
 
+/// Before the n-th of so many items of another kernel: nothing has been added to some rows of dQ, nobody has had a
+/// turn.
+template <Scalar ScalarType>
+void clear_turns(HostBackwardCall<ScalarType> const& call, index_t n, index_t items, int entry, int head, index_t begin,
+                 index_t end) {
+  auto const& turns = call.turns;
+  query_sums(call, entry, head).clear(head, begin, end);
+  std::fill(turns.done + turns.items() * n / items, turns.done + turns.items() * (n + 1) / items, 0);
+  if (n == 0) *turns.next = 0;
+}
+
 /// Some rows of delta, for the kernels that each need all of it.
 template <Scalar ScalarType>
 void delta_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte*) {
   auto const& a       = call.loop.arguments;
   index_t const slots = host_delta_slots(a);
-  index_t const begin = n % slots * host_delta_rows;
-  write_delta(call, static_cast<int>(n / slots / a.q_heads), static_cast<int>(n / slots % a.q_heads), begin,
-              Kokkos::min(begin + host_delta_rows, a.q_len));
+  index_t const begin = n % slots * host_delta_rows, end = Kokkos::min(begin + host_delta_rows, a.q_len);
+  int const entry = static_cast<int>(n / slots / a.q_heads), head = static_cast<int>(n / slots % a.q_heads);
+  write_delta(call, entry, head, begin, end);
+  if (call.turns.next != nullptr) clear_turns(call, n, slots * a.q_heads * a.batch, entry, head, begin, end);
 }
 
 /// dQ of a tile of queries.
@@ -52,7 +74,6 @@ template <Scalar ScalarType>
 void queries_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
   WorkItem const item = work_item(call.loop.arguments, Side::queries, call.tile.own, n);
   if (item.begin >= item.end) return;
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::queries> engine(call.loop.arguments, call.delta, call.tile, scratch);
   backward_query_tile(engine, call.loop.scores, call.loop.mask, call.loop.dropout, item.sequence,
                       Tile{item.sequence.batch, item.head, item.begin, item.end, 0, 0}, call.tile.other);
@@ -71,7 +92,6 @@ template <Scalar ScalarType>
 void keys_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
   WorkItem const item = work_item(call.loop.arguments, Side::keys, call.tile.own, n);
   if (item.begin >= item.end) return;
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::keys_and_values> engine(call.loop.arguments, call.delta, call.tile,
                                                                      scratch);
   key_tile(engine, call, item.sequence, item.head, item.begin, item.end);
@@ -124,19 +144,41 @@ void all_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* sc
   for (int head = kv_head * a.readers(); head < (kv_head + 1) * a.readers(); ++head)
     write_delta(call, of_queries.entry, head, of_queries.q_begin, of_queries.q_begin + of_queries.q_len);
 
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch,
                                                          gradients_and_next_inputs(call, n));
-  engine.begin_sequence(of_queries, kv_head);
+  HostQuerySums<ScalarType> const sums(
+      a, reinterpret_cast<accumulation_t<ScalarType>*>(scratch + call.tile.query_sum_offset),
+      call.tile.query_sum_stride, kv_head * a.readers());
+  for (int head = kv_head * a.readers(); head < (kv_head + 1) * a.readers(); ++head)
+    sums.clear(head, 0, of_queries.q_len);
+  engine.add_to(sums);
   for (index_t begin = 0; begin < of_keys.k_len; begin += call.tile.own)
     key_tile(engine, call, of_keys, kv_head, begin, Kokkos::min(begin + call.tile.own, of_keys.k_len));
-  engine.finish_sequence(of_queries);
+  sums.store(of_queries);
+}
+
+/// All gradients of a tile of keys; those of queries are added to in turns.
+template <Scalar ScalarType>
+void turn_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
+  auto const& a             = call.loop.arguments;
+  auto const& turns         = call.turns;
+  auto const [number, tile] = host_turn(n, turns.tiles, turns.sequences, turns.begun);
+  int const entry = static_cast<int>(number / a.kv_heads), kv_head = static_cast<int>(number % a.kv_heads);
+  Sequence const sequence              = a.batch_entry(entry);
+  HostQuerySums<ScalarType> const sums = query_sums(call, entry, kv_head * a.readers());
+  HostQueryTurns own_turns(turns.done + number * turns.tiles + tile, tile > 0);
+
+  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch);
+  engine.add_to(sums, &own_turns);
+  index_t const begin = tile * call.tile.own;
+  key_tile(engine, call, sequence, kv_head, begin, Kokkos::min(begin + call.tile.own, sequence.k_len));
+  own_turns.finish();
+  if (tile + 1 == turns.tiles) sums.store(sequence);
 }
 
 /// A part of dBias.
 template <Scalar ScalarType>
 void bias_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
-  [[maybe_unused]] HostTileRegisters const registers;
   HostBiasEngine<ScalarType> engine(call.loop.arguments, call.delta, call.tile, scratch);
   call.loop(engine, n);
 }

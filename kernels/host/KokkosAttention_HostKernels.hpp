@@ -8,6 +8,7 @@
 #include <KokkosAttention_BiasGradient.hpp>
 #include <KokkosAttention_HostSplit.hpp>
 #include <KokkosAttention_HostTiles.hpp>
+#include <KokkosAttention_HostTurns.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
@@ -43,6 +44,7 @@ struct HostBackwardCall {
   BiasGradientLoop<ScalarType, OptionScores<ScalarType>, OptionMask> loop;
   Tensor<T> delta;  // (B, Hq, Lq): rowsum(dO O)
   HostBackwardTile tile;
+  HostTurns<T> turns;
 };
 
 /// Rows of delta that a thread computes at a time.
@@ -53,17 +55,23 @@ index_t host_delta_slots(AttentionArguments<ScalarType> const& arguments) {
   return (arguments.q_len + host_delta_rows - 1) / host_delta_rows;
 }
 
-/// Computes work item n in scratch of the tile's scratch_bytes, aligned to 64.
+/// Items that a thread takes at a time: several where there are many, but so few that threads end together.
+constexpr index_t items_together(index_t items, index_t threads) {
+  index_t const few = items / (64 * threads);
+  return few < 1 ? 1 : few > 8 ? 8 : few;
+}
+
+/// Computes work items [begin, end) in scratch of the tile's scratch_bytes, aligned to 64.
 template <class Call>
-using HostItemFunction = void (*)(Call const&, index_t n, std::byte* scratch);
+using HostItemsFunction = void (*)(Call const&, index_t begin, index_t end, std::byte* scratch);
 
 template <Scalar ScalarType>
 struct HostFunctions {
   HostTile (*forward_tile)(AttentionArguments<ScalarType> const&, int threads);
-  HostItemFunction<HostForwardCall<ScalarType>> forward, combine;
+  HostItemsFunction<HostForwardCall<ScalarType>> forward, combine;
 
   HostBackwardTile (*backward_tile)(AttentionArguments<ScalarType> const&, GradientOf);
-  HostItemFunction<HostBackwardCall<ScalarType>> delta, queries, keys_and_values, all, bias;
+  HostItemsFunction<HostBackwardCall<ScalarType>> delta, queries, keys_and_values, all, turn, bias;
 };
 
 struct HostKernels {

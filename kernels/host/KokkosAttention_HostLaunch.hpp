@@ -24,24 +24,33 @@ struct HostKernel {
   using Member = typename Policy::member_type;
 
   Call call;
-  HostItemFunction<Call> function;
-  index_t items;
+  HostItemsFunction<Call> function;
+  index_t items, together;
   std::size_t scratch_bytes;
+  index_t* next;  // item, where they are to be begun in their order
 
   void operator()(Member const& member) const {
     auto* const scratch = static_cast<std::byte*>(member.team_scratch(1).get_shmem_aligned(scratch_bytes, 64));
-    for (index_t n = member.league_rank(); n < items; n += member.league_size()) function(call, n, scratch);
+    if (next != nullptr)
+      for (index_t n; (n = Kokkos::atomic_fetch_add(next, index_t(1))) < items;) function(call, n, n + 1, scratch);
+    else
+      for (index_t n = member.league_rank() * together; n < items; n += member.league_size() * together)
+        function(call, n, Kokkos::min(n + together, items), scratch);
   }
 };
 
+/// \param next a counter that is 0: items are begun in their order
 template <class ExecutionSpace, class Call>
-void launch_on_host(ExecutionSpace const& space, char const* label, Call const& call, HostItemFunction<Call> function,
-                    index_t items, std::size_t scratch_bytes) {
+void launch_on_host(ExecutionSpace const& space, char const* label, Call const& call, HostItemsFunction<Call> function,
+                    index_t items, std::size_t scratch_bytes, index_t* next = nullptr) {
   using Kernel = HostKernel<ExecutionSpace, Call>;
   if (items == 0) return;
-  auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(INT_MAX))), 1, 1);
+  index_t const threads = space.concurrency(), together = items_together(items, threads);
+  index_t const teams =
+      next != nullptr ? Kokkos::min(items, threads) : Kokkos::min((items + together - 1) / together, index_t(INT_MAX));
+  auto policy = typename Kernel::Policy(space, static_cast<int>(teams), 1, 1);
   policy.set_scratch_size(1, Kokkos::PerTeam(scratch_bytes + 64));
-  Kokkos::parallel_for(label, policy, Kernel{call, function, items, scratch_bytes});
+  Kokkos::parallel_for(label, policy, Kernel{call, function, items, together, scratch_bytes, next});
 }
 
 /// Head dimensions beyond it are left to the portable engine: the host engine's tiles would not stay in a cache.

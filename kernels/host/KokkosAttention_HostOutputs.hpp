@@ -85,11 +85,13 @@ void fold_tile(HostForwardCall<ScalarType> const& call, WorkItem const& item, st
 }
 
 /// What work item n, which is `now`, writes, and what comes after it: the same tile of the next head, and as much of
-/// that head's keys and values as makes all of them together with what the head's other tiles ask for.
+/// that head's keys and values as makes all of them together with what the head's other tiles ask for. Pairs are fewer
+/// bytes: the processor's own prefetch keeps up, and asking for them costs more than it saves.
 template <Scalar ScalarType>
 HostPrefetch output_and_next_inputs(HostForwardCall<ScalarType> const& call, index_t n, WorkItem const& now) {
   using Rows = MatrixRows<ScalarType const>;
   HostPrefetch prefetch;
+  if constexpr (HostOperands<ScalarType>::pairs) return prefetch;
   auto const& a       = call.arguments;
   index_t const slots = tile_slots(a, Side::queries, call.tile.queries);
   if (a.packed() || a.q_len > host_short_length || a.k_len > host_short_length || a.k_len == 0) return prefetch;
@@ -112,7 +114,6 @@ void output_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte* 
   auto const& a       = call.arguments;
   WorkItem const item = work_item(a, Side::queries, call.tile.queries, n);
   if (item.begin >= item.end) return;
-  [[maybe_unused]] HostTileRegisters const registers;
   if (host_splits_keys(item.sequence.q_len, item.sequence.k_len)) {
     fold_tile(call, item, scratch);
   } else {
@@ -133,7 +134,6 @@ void partial_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte*
   SequenceRows const rows = rows_of_slot(a, Side::queries, call.tile.queries, static_cast<int>(matrix / a.kv_heads),
                                          n / split.chunks % slots);
   int const first_head    = static_cast<int>(matrix % a.kv_heads) * a.readers();
-  [[maybe_unused]] HostTileRegisters const registers;
   with_split_engine(call, a.q_len, split.chunk_out(chunk, a.value_dim), split.chunk_lse(chunk), scratch,
                     [&](auto& engine) {
                       for (int head = first_head; head < first_head + a.readers(); ++head)

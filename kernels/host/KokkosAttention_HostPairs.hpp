@@ -38,7 +38,11 @@ class HostPairs {
     Left rows, columns;
   };
 
+  /// Where memory has tile after tile already, they are left there.
   static Left rows(Source const& source, std::byte* to) {
+    if (left_tiles && source.column_stride == 1 && source.columns == chunk_steps && source.row_stride == chunk_steps &&
+        source.rows % width == 0)
+      return left(reinterpret_cast<std::byte const*>(source.data), 1);
     auto* const vectors = reinterpret_cast<Bits32*>(to);
     int const chunks    = step_chunks(source.columns);
     for (int i = 0; i < source.rows; ++i)

@@ -3,9 +3,11 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <thread>
 #include <tuple>
 
 #include <immintrin.h>
@@ -42,11 +44,28 @@ HostBackwardTile backward_tile(AttentionArguments<ScalarType> const& arguments, 
   return choose_host_backward_tile(host_tile_query(arguments), target);
 }
 
+/// Items one after the other. To configure and release tile registers takes as long as a tenth of a short one.
+template <class Call, void item(Call const&, index_t, std::byte*)>
+void each_item(Call const& call, index_t begin, index_t end, std::byte* scratch) {
+  [[maybe_unused]] HostTileRegisters const registers;
+  for (index_t n = begin; n < end; ++n) item(call, n, scratch);
+}
+template <Scalar ScalarType, void item(HostForwardCall<ScalarType> const&, index_t, std::byte*)>
+constexpr auto forward_items = &each_item<HostForwardCall<ScalarType>, item>;
+template <Scalar ScalarType, void item(HostBackwardCall<ScalarType> const&, index_t, std::byte*)>
+constexpr auto backward_items = &each_item<HostBackwardCall<ScalarType>, item>;
+
 template <Scalar ScalarType>
-constexpr HostFunctions<ScalarType> functions{
-    &forward_tile<ScalarType>,  &forward_item<ScalarType>, &combine_item<ScalarType>,
-    &backward_tile<ScalarType>, &delta_item<ScalarType>,   &queries_item<ScalarType>,
-    &keys_item<ScalarType>,     &all_item<ScalarType>,     &bias_item<ScalarType>};
+constexpr HostFunctions<ScalarType> functions{&forward_tile<ScalarType>,
+                                              forward_items<ScalarType, forward_item<ScalarType>>,
+                                              forward_items<ScalarType, combine_item<ScalarType>>,
+                                              &backward_tile<ScalarType>,
+                                              backward_items<ScalarType, delta_item<ScalarType>>,
+                                              backward_items<ScalarType, queries_item<ScalarType>>,
+                                              backward_items<ScalarType, keys_item<ScalarType>>,
+                                              backward_items<ScalarType, all_item<ScalarType>>,
+                                              backward_items<ScalarType, turn_item<ScalarType>>,
+                                              backward_items<ScalarType, bias_item<ScalarType>>};
 
 #define KOKKOSATTENTION_TEXT(NAME) #NAME
 #define KOKKOSATTENTION_NAME(NAME) KOKKOSATTENTION_TEXT(NAME)

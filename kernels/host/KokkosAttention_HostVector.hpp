@@ -101,6 +101,11 @@ class HostVector {
     return maximum.m_numbers == -Kokkos::Experimental::infinity_v<T> ? Numbers{} : maximum.m_numbers;
   }
 
+  /// As SoftmaxState's, of sums.
+  KOKKOS_FORCEINLINE_FUNCTION friend HostVector normalisation(HostVector sum) {
+    return sum.m_numbers == T(0) ? Numbers{} : T(1) / sum.m_numbers;
+  }
+
   /// exp(x) for x <= 0 in every lane, as branch_free_exponential and with its error.
   KOKKOS_FORCEINLINE_FUNCTION friend HostVector softmax_exponential(HostVector argument) {
     using C         = ExponentialConstants<T>;

@@ -40,6 +40,7 @@ void print_checksums() {
   print_checksum<T>({2, 4, 2, 150, 300, 40, 24}, 4, 150);
   print_checksum<T>({2, 4, 1, 300, 170, 64, 64}, 1, 1);
   print_checksum<T>({64, 2, 2, 9, 11, 8, 8}, 2, 9);
+  print_checksum<T>({1, 2, 1, 200, 600, 32, 32}, 2, 1);
   print_checksum<T>({2, 4, 2, 3, 5000, 16, 24}, 1, 3);
 }
 
