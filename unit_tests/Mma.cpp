@@ -126,10 +126,10 @@ TEMPLATE_TEST_CASE("several tiles on both sides, in every option at once", "[mma
   int const head_dim = GENERATE(40, 128, 160);
   CAPTURE(head_dim);
   Random random(202);
-  auto problem                 = random_problem<TestType>(random, {2, 4, 2, 277, 301, head_dim, 33});
-  problem.options.bias         = random.tensor<TestType>(2, 1, 277, 301);
+  auto problem                 = random_problem<TestType>(random, {2, 4, 2, 277, 601, head_dim, 33});
+  problem.options.bias         = random.tensor<TestType>(2, 1, 277, 601);
   problem.options.softcap      = 3.;
-  problem.options.window       = {100, 20};
+  problem.options.window       = {300, 20};
   problem.options.alibi_slopes = slopes<TestType>(4);
   add_dropout(problem, {.probability = 0.3, .seed = 5, .offset = 7});
   check_passes(random, problem);
@@ -210,7 +210,7 @@ TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   if constexpr (KA::Impl::compiled_for_mma<Space>) {
     int const value_dim = GENERATE(40, 200);
     Random random(204);
-    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 290, 24, value_dim});
+    auto const problem  = random_problem<TestType>(random, {2, 3, 3, 300, 790, 24, value_dim});
     auto const d_out    = random_d_out(random, problem);
     auto const found    = run_teams<Space>(problem, d_out, 4);
     auto const expected = run_teams<Space>(problem, d_out, 100000);
