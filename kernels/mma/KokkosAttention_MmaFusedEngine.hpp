@@ -88,11 +88,9 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
     Sum sums[queries / 16][columns / 8];
     multiply_turned<Arithmetic, shape.warps, 16 * row_blocks, own_stride, turned_stride, shape.columns>(
         turned(), first_query, powers(), own_first(), first_column, m_lane, sums);
-    int const lanes_column = Arithmetic::column(0, 0, m_lane);
     Base::template add_to_queries<true>(
-        sums, m_arguments.scale, first_column + lanes_column,
-        [&](int b, int h) { return first_query + 16 * b + 8 * h + m_lane.quad; },
-        [&](int n, int e) { return Arithmetic::column(n, e, m_lane) - lanes_column; });
+        sums, m_arguments.scale, first_column, [&](int b, int h) { return first_query + 16 * b + 8 * h + m_lane.quad; },
+        [&](int n, int e) { return Arithmetic::column(n, e, m_lane); });
   }
 };
 
