@@ -241,4 +241,26 @@ TEST_CASE("offsets that lie wrongly where the host cannot see them do no harm", 
   for (auto const& view : std::array{out, lse, dq, dk, dv, dbias}) require_gaps(view);
 }
 
+/// Tiles of all sequences, and of what lies beside them, have slots of their own, in the order of their rows.
+TEST_CASE("slots of packed sequences' tiles", "[packed]") {
+  Offsets const offsets = GENERATE(Offsets{0, 5, 5, 40, 41, 100}, Offsets{7, 30, 64, 96}, Offsets{0, 100});
+  int const rows        = GENERATE(1, 16, 64);
+  CAPTURE(offsets, rows);
+  KA::Impl::AttentionArguments<float> arguments{};
+  arguments.q_len = arguments.k_len = 100;
+  arguments.packed_sequences        = static_cast<int>(offsets.size()) - 1;
+  arguments.q_offsets = arguments.k_offsets = {offsets.data(), 1};
+  for (KA::Impl::Side const side : {KA::Impl::Side::queries, KA::Impl::Side::keys}) {
+    KA::index_t covered = 0;
+    for (KA::index_t slot = 0; slot < KA::Impl::tile_slots(arguments, side, rows); ++slot) {
+      auto const [sequence, begin, end] = KA::Impl::rows_of_slot(arguments, side, rows, 0, slot);
+      if (begin >= end) continue;
+      covered += end - begin;
+      REQUIRE(KA::Impl::slot_of_rows(arguments, side, rows, sequence, begin) == slot);
+      REQUIRE(KA::Impl::slot_of_rows(arguments, side, rows, sequence, end - 1) == slot);
+    }
+    REQUIRE(covered == 100);
+  }
+}
+
 }  // namespace Test

@@ -56,7 +56,13 @@
 ///     power(row, stride)               what products with a row in scratch are to be multiplied by,
 ///     product_unit                     besides this
 ///
-/// and, if pairs of warps share products (MmaPairEngine),
+/// and, if each of a pair of warps computes scores of half of the queries (MmaHalvesEngine),
+///
+///     put_left(left, rows, stride, block, lane)
+///                                      16 rows of scratch of which a block of steps is a left factor
+///     left_of_columns                  as above
+///
+/// and, if pairs of warps exchange products (MmaPairEngine),
 ///
 ///     turned_numbers                   of a block of sums that is put down to be turned
 ///     put_turned(sums, to, lane)       puts a block of sums down, 16 rows and 8 columns
@@ -219,6 +225,10 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
     load_matrices(result.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
     return result;
   }
+  KOKKOS_FORCEINLINE_FUNCTION static void put_left(Left const& left, Number* rows, int stride, int block,
+                                                   MmaLane lane) {
+    store_matrices(left.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
+  }
   KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Number const* rows, int stride, int block,
                                                                      MmaLane lane) {
     RightOfColumns result;
@@ -251,7 +261,7 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   /// Where the lane's row of four 8 x 8 matrices is, which lie below each other first or beside each other: the lane's
   /// matrix is 8 rows down if bit `down` of its number is set, and 8 columns across if bit `across` is.
   template <int down, int across>
-  KOKKOS_FORCEINLINE_FUNCTION static Number const* matrix_row(Number const* block, int stride, MmaLane lane) {
+  KOKKOS_FORCEINLINE_FUNCTION static auto* matrix_row(auto* block, int stride, MmaLane lane) {
     int const n = lane.number(), matrix = n / 8;
     return block + (n % 8 + 8 * (matrix >> down & 1)) * stride + 8 * (matrix >> across & 1);
   }

@@ -57,26 +57,25 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
 }
 
 /// The arrays of a backward call in its workspace.
-template <class T>
+template <Scalar ScalarType>
 struct MmaBackwardArrays {
-  BackwardArrays<T> shared;
-  MmaTurnCounters turns;
+  BackwardArrays<accumulation_t<ScalarType>> shared;
+  MmaTurnArrays<ScalarType> turns;
 
   /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
-  template <Scalar ScalarType>
   MmaBackwardArrays(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments,
                     BiasGradientPlan const& plan, MmaBackwardTiles const& tiles)
       : shared(carver, arguments, plan) {
     for (int n = 0; n < tiles.count; ++n)
       if (mma_backward_shapes<ScalarType>[tiles.tile[n].shape].turns)
-        turns = MmaTurnCounters(carver, arguments, tiles.tile[n].rows);
+        turns = MmaTurnArrays<ScalarType>(carver, arguments, tiles.tile[n]);
   }
 };
 
 template <class ExecutionSpace, Scalar ScalarType>
 std::size_t mma_backward_workspace(BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles) {
   WorkspaceCarver carver(nullptr);
-  MmaBackwardArrays<accumulation_t<ScalarType>> const arrays(
+  MmaBackwardArrays<ScalarType> const arrays(
       carver, arguments,
       portable_bias_plan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)),
       tiles);
@@ -93,6 +92,7 @@ void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarT
   index_t const tiles_of_head = Kokkos::max(tile_slots(data.arguments, Side::keys, data.tile.rows), index_t(1));
   data.turns.heads_in_turns   = 2 * ((teams + tiles_of_head - 1) / tiles_of_head);
   mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
+  end_turns(space, data.arguments, data.turns);
 }
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
@@ -105,7 +105,7 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
   BiasGradientPlan const plan          = portable_bias_plan(arguments, bias_tile);
   WorkspaceCarver carver(workspace);
-  MmaBackwardArrays<T> const arrays(carver, arguments, plan, tiles);
+  MmaBackwardArrays<ScalarType> const arrays(carver, arguments, plan, tiles);
   Tensor<T const> const delta = arrays.shared.computed_delta();
 
   compute_delta(space, arguments, arrays.shared.delta.data);

@@ -27,7 +27,7 @@ struct MmaBackwardData {
   BackwardArguments<ScalarType> arguments;
   Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
   MmaBackwardTile tile;
-  MmaTurnCounters turns = {};
+  MmaTurnArrays<ScalarType> turns = {};
 };
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
@@ -194,18 +194,24 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// \param lse, delta which of them are those of its queries, from begin on, if it has queries
   KOKKOS_FORCEINLINE_FUNCTION void copy_other(Rows const& q_or_k, Rows const& do_or_v, T const* lse, T const* delta,
                                               Position begin) const {
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, q_or_k, other_first(),
-                                                                            in_packs || copies_in_packs(q_or_k));
-    copy_rows_ahead<shape.columns, shape.head_columns, stride, shape.warps>(m_member, do_or_v, other_second(),
-                                                                            in_packs || copies_in_packs(do_or_v));
+    // Where all warps meet but once a step, half of them copy while the others begin to multiply.
+    constexpr int copying = layout.adds_late ? shape.warps / 2 : shape.warps;
+    MmaCopyingWarps<copying> const warps{m_member.team_rank() - (shape.warps - copying)};
+    if (copying < shape.warps && warps.team_rank() < 0) return;
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, q_or_k, other_first(),
+                                                                        in_packs || copies_in_packs(q_or_k));
+    copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, do_or_v, other_second(),
+                                                                        in_packs || copies_in_packs(do_or_v));
     if constexpr (own == Side::keys) {
-      static_assert(shape.columns <= 32);
-      int const n       = m_lane.number();
-      bool const inside = n < q_or_k.rows;
-      if (m_member.team_rank() == 0 && n < shape.columns) {
-        index_t const i = begin + (inside ? n : 0);
-        copy_ahead<sizeof(T)>(statistics(n, false), lse + i * m_arguments.lse.stride[2], inside);
-        copy_ahead<sizeof(T)>(statistics(n, true), delta + i * m_deltas.stride[2], inside);
+      KOKKOSATTENTION_UNROLL
+      for (int first = 0; first < shape.columns; first += 32) {
+        int const n       = first + m_lane.number();
+        bool const inside = n < q_or_k.rows;
+        if (warps.team_rank() == 0 && n < shape.columns) {
+          index_t const i = begin + (inside ? n : 0);
+          copy_ahead<sizeof(T)>(statistics(n, false), lse + i * m_arguments.lse.stride[2], inside);
+          copy_ahead<sizeof(T)>(statistics(n, true), delta + i * m_deltas.stride[2], inside);
+        }
       }
     }
   }
@@ -288,7 +294,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// LSE, or delta, of a query of the tile: side by side in the padding of its row, or in arrays of their own.
   KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query, bool delta) const {
     T* const first = in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
-    return first + (shape.pairs ? query * stride + delta : query + delta * shape.columns);
+    return first + (layout.pads_statistics() ? query * stride + delta : query + delta * shape.columns);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
@@ -327,15 +333,16 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     struct alignas(2 * sizeof(T)) Two {
       T value[2];
     };
+    constexpr bool pads = layout.pads_statistics();
     auto const two = [&](int query, bool delta) { return *reinterpret_cast<Two const*>(statistics(query, delta)); };
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < column_blocks; ++n) {
       int const query = first_column() + 8 * n;
-      Two const x = two(query, false), y = shape.pairs ? two(query + 1, false) : two(query, true);
+      Two const x = two(query, false), y = pads ? two(query + 1, false) : two(query, true);
       KOKKOSATTENTION_UNROLL
       for (int e = 0; e < 2; ++e) {
-        m_statistics.lse[2 * n + e]   = exponents_lse(shape.pairs ? (e == 0 ? x : y).value[0] : x.value[e]);
-        m_statistics.delta[2 * n + e] = shape.pairs ? (e == 0 ? x : y).value[1] : y.value[e];
+        m_statistics.lse[2 * n + e]   = exponents_lse(pads ? (e == 0 ? x : y).value[0] : x.value[e]);
+        m_statistics.delta[2 * n + e] = pads ? (e == 0 ? x : y).value[1] : y.value[e];
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <KokkosAttention_BackwardLoop.hpp>
 #include <KokkosAttention_MmaBackwardEngine.hpp>
 #include <KokkosAttention_MmaFusedEngine.hpp>
+#include <KokkosAttention_MmaHalvesEngine.hpp>
 #include <KokkosAttention_MmaPairEngine.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 
@@ -34,12 +35,16 @@ struct MmaBackwardTeam {
   M const& mask;
   DropoutOfWeights const& dropout;
 
+  using EngineInTurns =
+      std::conditional_t<!shape.pairs, MmaFusedEngine<ScalarType, Member, shape_number, in_packs>,
+                         std::conditional_t<exchanges_products<MmaArithmetic<ScalarType>>,
+                                            MmaPairEngine<ScalarType, Member, shape_number, in_packs>,
+                                            MmaHalvesEngine<ScalarType, Member, shape_number, in_packs>>>;
+
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
     index_t const items = mma_backward_items(data, shape.own);
     if constexpr (shape.turns) {
-      using Engine = std::conditional_t<shape.pairs, MmaPairEngine<ScalarType, Member, shape_number, in_packs>,
-                                        MmaFusedEngine<ScalarType, Member, shape_number, in_packs>>;
-      Engine engine(member, data);
+      EngineInTurns engine(member, data);
       index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
       for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
         index_t const item = item_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);

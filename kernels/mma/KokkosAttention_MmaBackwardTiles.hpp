@@ -16,9 +16,10 @@
 
 namespace KokkosAttention::Impl {
 
-/// Whether pairs of warps can share products of a type.
+/// Of a pair of warps, one multiplies for the scores and one for their gradients, and they exchange halves of what they
+/// have. If not, each computes both, of half of the queries.
 template <class Arithmetic>
-inline constexpr bool has_pairs = requires {
+inline constexpr bool exchanges_products = requires {
   Arithmetic::turned_numbers;
 };
 
@@ -57,7 +58,10 @@ constexpr char const* gradient_names(MmaBackwardShape const& shape) {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 9> mma_backward_shapes = {{
+inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes = {{
+    {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, true},
+    {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, true},
+    {Side::keys, 256, 256, 256, 1, 32, 2, 8, 1, true, true},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
     {Side::queries, 128, 128, 0, 2, 32, 2, 4, 2},
@@ -106,7 +110,7 @@ struct alignas(16) MmaBackwardStep {
 
   ScalarType const *q, *d_out;  // the first row
   T const *lse, *delta;
-  ScalarType* dq;
+  T* dq;
   int head, begin, queries;  // positions in the sequence
   int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
   unsigned place;            // in the order in which the team visits tiles
@@ -120,6 +124,8 @@ template <Scalar ScalarType>
 struct MmaBackwardLayout {
   int own_second, stages, stage_bytes, turned, weights, steps, end;
   int other_second, statistics;  // in a stage
+  bool adds_late;                // what warps put down to be turned is used in the next step
+  int slots;                     // for steps
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
     using Arithmetic    = MmaArithmetic<ScalarType>;
@@ -128,7 +134,7 @@ struct MmaBackwardLayout {
     own_second          = mma_own_numbers<Arithmetic>(shape.own_rows(), shape.head_columns) * bytes;
     stages              = shape.own_arrays() * own_second;
     other_second        = shape.columns * stride * bytes;
-    if (shape.pairs) {
+    if (shape.pairs && exchanges_products<Arithmetic>) {
       // In the padding of first rows.
       statistics  = shape.head_columns * bytes;
       stage_bytes = other_second + mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
@@ -137,17 +143,24 @@ struct MmaBackwardLayout {
       stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
     }
     turned = weights = steps = end = stages + shape.stages * stage_bytes;
+    adds_late                      = shape.pairs && !exchanges_products<Arithmetic>;
+    slots                          = adds_late ? 4 : 3;
     if (!shape.turns) return;
-    if constexpr (has_pairs<Arithmetic>) {
+    if constexpr (exchanges_products<Arithmetic>) {
       int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
       weights         = turned + 2 * block;
       steps           = weights + block;
     } else {
-      weights = turned + shape.own_rows() * Arithmetic::stride(shape.columns) * bytes;
-      steps   = weights + shape.warps * shape.columns * bytes;
+      int const gradients = shape.own_rows() * Arithmetic::stride(shape.columns) * bytes;
+      weights             = turned + (adds_late ? 2 : 1) * gradients;
+      int const numbers =
+          shape.pairs ? shape.own_rows() * Arithmetic::stride(shape.columns / 2) : shape.warps * shape.columns;
+      steps = weights + numbers * bytes;
     }
-    end = steps + 3 * int(sizeof(MmaBackwardStep<ScalarType>));
+    end = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));
   }
+
+  KOKKOS_INLINE_FUNCTION constexpr bool pads_statistics() const { return statistics < other_second; }
 };
 
 /// A team's tile.

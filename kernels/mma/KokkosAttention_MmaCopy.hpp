@@ -18,6 +18,15 @@
 
 namespace KokkosAttention::Impl {
 
+/// Some of a team's warps, which copy for all; the rank of one that does not is negative.
+template <int warps>
+struct MmaCopyingWarps {
+  int rank;
+
+  KOKKOS_FORCEINLINE_FUNCTION int team_rank() const { return rank; }
+  KOKKOS_FORCEINLINE_FUNCTION static int team_size() { return warps; }
+};
+
 /// Begins to copy a number, or writes zero. Copies of less than 4 bytes are made at once.
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION void copy_number_ahead(T* to, T const* from, bool filled) {

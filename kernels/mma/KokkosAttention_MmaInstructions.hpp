@@ -66,6 +66,14 @@ KOKKOS_FORCEINLINE_FUNCTION void warp_barrier() {
 #endif
 }
 
+/// Until both warps of a pair have come here; then they see what the other has written to shared memory. Of a team, up
+/// to 15 pairs: Kokkos' team_barrier is the hardware's barrier 0.
+KOKKOS_FORCEINLINE_FUNCTION void pair_barrier([[maybe_unused]] int pair) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("barrier.sync %0, 64;" ::"r"(pair + 1) : "memory");
+#endif
+}
+
 /// The same memory, known to be shared memory: the compiler then uses its own instructions.
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T* as_shared(T* pointer) {
@@ -117,6 +125,24 @@ KOKKOS_FORCEINLINE_FUNCTION void load_matrices_transposed([[maybe_unused]] unsig
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(numbers[0]), "=r"(numbers[1]), "=r"(numbers[2]), "=r"(numbers[3])
                : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row))));
+#endif
+}
+
+/// Stores four such matrices in shared memory, of which lanes hold what load_matrices gives them.
+KOKKOS_FORCEINLINE_FUNCTION void store_matrices([[maybe_unused]] unsigned const (&numbers)[4],
+                                                [[maybe_unused]] void* row) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(row))),
+               "r"(numbers[0]), "r"(numbers[1]), "r"(numbers[2]), "r"(numbers[3])
+               : "memory");
+#elif defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
+  auto const place = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  int const lane   = warp_lane();
+  for (int m = 0; m < 4; ++m)
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(value_of_lane(place, 8 * m + lane / 4) + 4 * (lane % 4)),
+                 "r"(numbers[m])
+                 : "memory");
 #endif
 }
 
@@ -231,6 +257,17 @@ KOKKOS_FORCEINLINE_FUNCTION void add_two_in_memory(float* to, float x, float y) 
 #else
   add_in_memory(to, x);
   add_in_memory(to + 1, y);
+#endif
+}
+
+/// The same with four, the first of them on a multiple of 16 bytes.
+KOKKOS_FORCEINLINE_FUNCTION void add_four_in_memory(float* to, float x, float y, float z, float w) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(x), "f"(y), "f"(z), "f"(w)
+               : "memory");
+#else
+  add_two_in_memory(to, x, y);
+  add_two_in_memory(to + 2, z, w);
 #endif
 }
 

@@ -91,6 +91,18 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
   }
 }
 
+/// sums += left * rows, of one block of steps
+template <class Arithmetic, int stride, int row_blocks, int blocks>
+KOKKOS_FORCEINLINE_FUNCTION void add_step(typename Arithmetic::Left const (&left)[row_blocks],
+                                          typename Arithmetic::Number const* rows, MmaLane lane,
+                                          typename Arithmetic::Sum (&sums)[row_blocks][blocks]) {
+  KOKKOSATTENTION_UNROLL
+  for (int n = 0; n < blocks; n += 2) {
+    auto const right = Arithmetic::right_of_rows(rows, stride, 8 * n, lane);
+    multiply_add_blocks<Arithmetic>(sums, n, left, right, LargeProducts());
+  }
+}
+
 /// sums += factors * other rows
 /// \param first_column of the other rows
 template <class Arithmetic, int stride, int row_blocks, int column_blocks, int blocks>
@@ -106,11 +118,7 @@ KOKKOS_FORCEINLINE_FUNCTION void add_product(typename Arithmetic::Sum const (&fa
       typename Arithmetic::Left left[row_blocks];
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(factors[b] + s * blocks_a_step);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < blocks; n += 2) {
-        auto const right = Arithmetic::right_of_rows(columns + Arithmetic::steps * s * stride, stride, 8 * n, lane);
-        multiply_add_blocks<Arithmetic>(sums, n, left, right, LargeProducts());
-      }
+      add_step<Arithmetic, stride>(left, columns + Arithmetic::steps * s * stride, lane, sums);
     }
   } else {
     // Factors times the powers of the other rows are scaled by a power of a row's own, so that a large row of the other

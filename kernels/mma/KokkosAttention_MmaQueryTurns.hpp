@@ -5,12 +5,10 @@
 #define KOKKOSATTENTION_MMAQUERYTURNS_HPP
 
 #include <KokkosAttention_Arguments.hpp>
-#include <KokkosAttention_Launch.hpp>
-#include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaInstructions.hpp>
 #include <KokkosAttention_MmaLane.hpp>
+#include <KokkosAttention_MmaTurnArrays.hpp>
 #include <KokkosAttention_TileWalk.hpp>
-#include <KokkosAttention_Workspace.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -24,49 +22,6 @@
 
 namespace KokkosAttention::Impl {
 
-/// What teams tell each other, in a call's workspace.
-struct MmaTurnCounters {
-  unsigned* done           = nullptr;  // of a work item: all places in its order up to here
-  unsigned long long* next = nullptr;  // work item
-  index_t items            = 0;
-  // So many heads' tiles of keys are begun in turns: teams of a head add to a tile after each other, and would wait
-  // more if more of them began at the same time.
-  index_t heads_in_turns = 1;
-
-  MmaTurnCounters() = default;
-
-  /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
-  /// \param tile_keys a work item
-  template <Scalar ScalarType>
-  MmaTurnCounters(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments, int tile_keys)
-      : items(work_items(arguments, Side::keys, tile_keys)) {
-    done = carver.take<unsigned>(items);
-    next = carver.take<unsigned long long>(1);
-  }
-};
-
-/// Nothing has been added, and queries that see no key have a gradient of 0, as no team may come to them.
-template <class ExecutionSpace, Scalar ScalarType>
-void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
-                 MmaTurnCounters const& counters) {
-  using T            = accumulation_t<ScalarType>;
-  index_t const rows = index_t(arguments.batch) * arguments.q_heads * arguments.q_len;
-  Kokkos::parallel_for(
-      "KokkosAttention::backward, dq begins (mma)",
-      as_kernel_argument(Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
-          space, 0, Kokkos::max(rows, counters.items) + 1)),
-      KOKKOS_LAMBDA(index_t n) {
-        if (n == 0) *counters.next = 0;
-        if (n < counters.items) counters.done[n] = 0;
-        if (n >= rows) return;
-        int const entry = static_cast<int>(n / arguments.q_len / arguments.q_heads);
-        int const head  = static_cast<int>(n / arguments.q_len % arguments.q_heads);
-        index_t const i = n % arguments.q_len;
-        if (arguments.lse(entry, head, i, 0) != -Kokkos::Experimental::infinity_v<T>) return;
-        for (int d = 0; d < arguments.head_dim; ++d) arguments.dq(entry, head, i, d) = ScalarType(0);
-      });
-}
-
 /// The item that is the n-th to be begun: of each head in turns, the tiles of later keys first.
 /// \param tiles of a head
 KOKKOS_INLINE_FUNCTION constexpr index_t item_in_turns(index_t n, index_t tiles, index_t heads,
@@ -77,10 +32,10 @@ KOKKOS_INLINE_FUNCTION constexpr index_t item_in_turns(index_t n, index_t tiles,
 }
 
 /// A team's turns. What a warp of the team has to remember, others do not look at.
-template <class Member>
+template <class Member, Scalar ScalarType>
 class MmaQueryTurns {
   Member const& m_member;
-  MmaTurnCounters const& m_counters;
+  MmaTurnArrays<ScalarType> const& m_arrays;
   MmaLane m_lane;
   unsigned* m_done = nullptr;  // of the work item
   // Of a query head, for `find`: places of tiles of queries before its first one, and which tiles the next tile of keys
@@ -93,20 +48,20 @@ class MmaQueryTurns {
   unsigned m_known = 0, m_seen = 0;
 
  public:
-  KOKKOS_FORCEINLINE_FUNCTION MmaQueryTurns(Member const& member, MmaTurnCounters const& counters, MmaLane lane)
-      : m_member(member), m_counters(counters), m_lane(lane) {}
+  KOKKOS_FORCEINLINE_FUNCTION MmaQueryTurns(Member const& member, MmaTurnArrays<ScalarType> const& arrays, MmaLane lane)
+      : m_member(member), m_arrays(arrays), m_lane(lane) {}
 
   /// The place in its order of the team's next work item.
   /// \param place in scratch
   KOKKOS_FORCEINLINE_FUNCTION index_t next_item(unsigned long long* place) const {
     m_member.team_barrier();
-    if (m_member.team_rank() == 0 && m_lane.number() == 0) *place = take_number(m_counters.next);
+    if (m_member.team_rank() == 0 && m_lane.number() == 0) *place = take_number(m_arrays.next);
     m_member.team_barrier();
     return static_cast<index_t>(*place);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void begin(index_t item) {
-    m_done           = m_counters.done + item;
+    m_done           = m_arrays.done + item;
     m_head           = -1;
     m_known_distance = 0;
   }

@@ -9,8 +9,6 @@
 
 #include <Kokkos_Core.hpp>
 
-#include <type_traits>
-
 /// \file
 /// What backward kernels of five products have in common: teams that own keys compute dK and dV, and add what their
 /// keys give to dQ, in memory and in turns. The first warp finds tiles and turns for all.
@@ -30,18 +28,25 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
  private:
   using Step = MmaBackwardStep<ScalarType>;
 
-  static_assert(shape.turns && shape.stages == 2 && std::is_same_v<T, ScalarType>);
+  static_assert(shape.turns && shape.stages == 2);
 
-  Tile m_keys  = {};  // of the work item
-  int m_slot   = 0;   // of the step that the team is at
-  int m_visits = 0;   // of tiles, that have begun
-  MmaQueryTurns<Member> m_turns;
+  Tile m_keys = {};  // of the work item
+  int m_slot  = 0;   // of the step that the team is at
+  Tensor<T> const& m_query_sums;
+  MmaQueryTurns<Member, ScalarType> m_turns;
 
  protected:
+  /// What a step gives is added in the next one, so that all warps meet only once a step.
+  static constexpr bool adds_late = layout.adds_late;
+
+  int m_visits = 0;  // of tiles, that have begun
+
   /// \param row, column of the team's tile, from which the warp has its scores and gradients
   KOKKOS_FORCEINLINE_FUNCTION MmaTurnsEngine(Member const& member, MmaBackwardData<ScalarType> const& data, int row,
                                              int column)
-      : Base(member, data, MmaLane::here(), row, column), m_turns(member, data.turns, m_lane) {}
+      : Base(member, data, MmaLane::here(), row, column),
+        m_query_sums(data.turns.query_sums),
+        m_turns(member, data.turns, m_lane) {}
 
  public:
   /// The place in its order of the team's next work item.
@@ -67,7 +72,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       step.d_out        = &m_arguments.d_out(entry, tile.head, row, 0);
       step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
       step.delta        = &m_deltas(entry, tile.head, row, 0);
-      step.dq           = &m_arguments.dq(entry, tile.head, row, 0);
+      step.dq           = &m_query_sums(entry, tile.head, sums_row(tile, row), 0);
       step.head         = tile.head;
       step.begin        = static_cast<int>(tile.query_begin);
       step.queries      = Base::count(Side::queries, tile);
@@ -110,6 +115,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   /// Waits for the step's rows, and begins to copy those of the next one.
   KOKKOS_FORCEINLINE_FUNCTION void begin_step() {
     wait_for_copies();
+    if constexpr (adds_late) await_last_turn();
     if constexpr (Base::splits) {
       auto const [q, d_out] = rows_of(step());
       Base::split_arrived(m_keys, q, d_out);
@@ -128,6 +134,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   /// All threads may add to the step's dQ after a team barrier.
   KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.wait(step()); }
 
+  /// The same of the step before the one that the team is at, if there is one.
+  KOKKOS_FORCEINLINE_FUNCTION void await_last_turn() {
+    if (m_visits > 0) m_turns.wait(*step_in(last_slot()));
+  }
+
   /// Adds sums to the step's dQ.
   /// \tparam in_pairs columns of a block of sums are neighbours
   /// \param row row(b, h) of the tile
@@ -135,7 +146,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   template <bool in_pairs, int row_blocks, int column_blocks, class RowOf, class ColumnOf>
   KOKKOS_FORCEINLINE_FUNCTION void add_to_queries(Sum const (&sums)[row_blocks][column_blocks], T factor,
                                                   int first_column, RowOf const& row, ColumnOf const& column) const {
-    index_t const row_stride = m_arguments.dq.stride[2], column_stride = in_packs ? 1 : m_arguments.dq.stride[3];
+    index_t const row_stride = m_query_sums.stride[2], column_stride = in_packs ? 1 : m_query_sums.stride[3];
     int const first_row = row(0, 0);
     int const rows = step().queries - first_row, columns = m_arguments.head_dim - first_column;
     bool const is_first = step().distance == 0;
@@ -183,14 +194,52 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     if (m_visits > 0) m_turns.pass_on(*step_in(last_slot()));
   }
 
+  /// The same to sums that have an array of their own, and are without factors, of the step before the one that the
+  /// team is at. \param first_row, first_column of whole MmaSumPlace blocks
+  template <int row_blocks, int column_blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void add_to_last_queries(Sum const (&sums)[row_blocks][column_blocks], int first_row,
+                                                       int first_column) const {
+    using Place = MmaSumPlace;
+    static_assert(8 * column_blocks == Place::columns);
+    struct alignas(16) Four {
+      T value[Place::numbers];
+    };
+    Step const& last   = *step_in(last_slot());
+    T* const to        = last.dq + first_row * shape.head_columns + first_column * Place::rows;
+    auto const for_all = [&](auto const& f) {
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b) {
+        // Behind a sequence's last rows others have theirs.
+        if (first_row + Place::rows * b >= last.queries) break;
+        KOKKOSATTENTION_UNROLL
+        for (int n = 0; n < column_blocks; ++n)
+          f(to + Place::rows * b * shape.head_columns + Place::of(n, m_lane.number()), sums[b][n].value);
+      }
+    };
+    if (last.distance == 0)
+      for_all([](T* to, T const(&x)[4]) { *reinterpret_cast<Four*>(to) = {{x[0], x[1], x[2], x[3]}}; });
+    else
+      for_all([](T* to, T const(&x)[4]) { add_four_in_memory(to, x[0], x[1], x[2], x[3]); });
+  }
+
  private:
-  // The steps before and after the one that the team is at are there too: the first warp posts them ahead.
+  /// The first of a tile's rows in the array of sums.
+  KOKKOS_FORCEINLINE_FUNCTION index_t sums_row(Tile const& tile, index_t array_row) const {
+    if constexpr (sums_in_place<ScalarType>)
+      return array_row;
+    else
+      return MmaSumPlace::rows *
+             slot_of_rows(m_arguments, Side::queries, MmaSumPlace::rows, m_sequence, tile.query_begin);
+  }
+
+  // Steps before and after the one that the team is at are there too: the first warp posts them ahead.
   KOKKOS_FORCEINLINE_FUNCTION Step* step_in(int slot) const {
     return Base::template in_scratch<Step>(layout.steps) + slot;
   }
   KOKKOS_FORCEINLINE_FUNCTION Step const& step() const { return *step_in(m_slot); }
-  KOKKOS_FORCEINLINE_FUNCTION static int next_slot(int slot) { return slot == 2 ? 0 : slot + 1; }
-  KOKKOS_FORCEINLINE_FUNCTION int last_slot() const { return m_slot == 0 ? 2 : m_slot - 1; }
+  KOKKOS_FORCEINLINE_FUNCTION static int next_slot(int slot) { return slot == layout.slots - 1 ? 0 : slot + 1; }
+  KOKKOS_FORCEINLINE_FUNCTION static int slot_before(int slot) { return slot == 0 ? layout.slots - 1 : slot - 1; }
+  KOKKOS_FORCEINLINE_FUNCTION int last_slot() const { return slot_before(m_slot); }
 
   /// Of q and dO.
   KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<Rows, Rows> rows_of(Step const& step) const {
@@ -209,9 +258,14 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     Base::copy_other(q, d_out, step.lse, step.delta, 0);
   }
 
-  /// Not after every tile, as it takes as long as what has been added takes to arrive.
+  /// Tells the next teams which tiles have been added to. That takes as long as what has been added takes to arrive, so
+  /// not after every one, unless tiles are large.
   KOKKOS_FORCEINLINE_FUNCTION void pass_turn_on() const {
-    if (m_visits > 0 && m_visits % 2 == 0) m_turns.pass_on(*step_in(last_slot()));
+    if constexpr (adds_late) {
+      if (m_visits > 1) m_turns.pass_on(*step_in(slot_before(last_slot())));
+    } else {
+      if (m_visits > 0 && m_visits % 2 == 0) m_turns.pass_on(*step_in(last_slot()));
+    }
   }
 };
 

@@ -137,6 +137,14 @@ KOKKOS_FORCEINLINE_FUNCTION SequenceRows rows_of_slot(AttentionArguments<ScalarT
   return {sequence, begin, Kokkos::min(begin + rows, sequence.length(side))};
 }
 
+/// The slot of the tile that begins at a position of a sequence.
+template <Scalar ScalarType>
+KOKKOS_FORCEINLINE_FUNCTION index_t slot_of_rows(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
+                                                 Sequence const& sequence, index_t begin) {
+  index_t const first = side == Side::queries ? sequence.q_begin : sequence.k_begin;
+  return begin / rows + (arguments.packed() ? first / rows + sequence.batch + 1 : 0);
+}
+
 /// What a team works on: rows of one side of a sequence, for one head of that side.
 struct WorkItem {
   Sequence sequence;

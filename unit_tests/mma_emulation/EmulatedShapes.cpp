@@ -69,16 +69,18 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
   Kokkos::fence();
   auto const& shape = KA::Impl::mma_backward_shapes<T>[tile.shape];
   KA::Impl::WorkspaceCarver count(nullptr);
-  KA::Impl::MmaTurnCounters(count, arguments, tile.rows);
+  KA::Impl::MmaTurnArrays<T>(count, arguments, tile);
   Kokkos::View<std::byte*, Kokkos::HostSpace> const workspace("workspace", count.bytes());
   std::fill_n(workspace.data(), workspace.size(), std::byte(0xff));
   KA::Impl::WorkspaceCarver carver(workspace.data());
-  KA::Impl::MmaTurnCounters turns(carver, arguments, tile.rows);
+  KA::Impl::MmaTurnArrays<T> turns(carver, arguments, tile);
   turns.heads_in_turns = 3;
   if (shape.turns) KA::Impl::begin_turns(Space(), arguments, turns);
   Kokkos::fence();
   EmulatedKernels<T>::backward({arguments, KA::Impl::make_tensor<Accumulation const>(delta), tile, turns}, p.options,
                                schedule);
+  if (shape.turns) KA::Impl::end_turns(Space(), arguments, turns);
+  Kokkos::fence();
   if (shape.computes_queries()) require_gaps_untouched(dq);
   if (shape.computes_keys()) require_gaps_untouched(dk);
   if (shape.computes_values()) require_gaps_untouched(dv);

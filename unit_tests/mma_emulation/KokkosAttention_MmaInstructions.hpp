@@ -78,6 +78,19 @@ void load(char const* operation, unsigned (&numbers)[4], void const* row) {
   });
 }
 
+inline void store(char const* operation, unsigned const (&numbers)[4], void* row) {
+  struct Arguments {
+    unsigned const* numbers;
+    void* row;
+  } arguments{numbers, row};
+  require_in_scratch(row, 16, "a matrix's row");
+  collective(operation, arguments, [](auto const& lanes) {
+    for (int m = 0; m < 4; ++m)
+      for (int l = 0; l < warp_size; ++l)
+        std::memcpy(static_cast<char*>(lanes[8 * m + l / 4]->row) + 4 * (l % 4), lanes[l]->numbers + m, 4);
+  });
+}
+
 /// sum += a b. A lane has row lane / 4 of a, then 8 more, then the next steps; column lane / 4 of b, then the next
 /// steps; of the sum columns 2 (lane % 4) and the next of row lane / 4, then 8 more. Neighbouring steps are together.
 template <int steps, class Sum, class Factor>
@@ -164,6 +177,10 @@ KOKKOS_FORCEINLINE_FUNCTION bool any_lane(bool flag) { return WarpEmulation::any
 
 KOKKOS_FORCEINLINE_FUNCTION void warp_barrier() { WarpEmulation::barrier_of_warp(); }
 
+KOKKOS_FORCEINLINE_FUNCTION void pair_barrier(int pair) {
+  WarpEmulation::barrier_of_warps("pair_barrier", 1 + pair, 2);
+}
+
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T* as_shared(T* pointer) {
   return pointer;
@@ -183,6 +200,10 @@ KOKKOS_FORCEINLINE_FUNCTION void load_matrices(unsigned (&numbers)[4], void cons
 
 KOKKOS_FORCEINLINE_FUNCTION void load_matrices_transposed(unsigned (&numbers)[4], void const* row) {
   WarpEmulation::load<true>("load_matrices_transposed", numbers, row);
+}
+
+KOKKOS_FORCEINLINE_FUNCTION void store_matrices(unsigned const (&numbers)[4], void* row) {
+  WarpEmulation::store("store_matrices", numbers, row);
 }
 
 KOKKOS_FORCEINLINE_FUNCTION void multiply_add_m16n8k4(double (&sum)[4], double upper, double lower, double b) {
@@ -226,6 +247,12 @@ KOKKOS_FORCEINLINE_FUNCTION void add_two_in_memory(float* to, float x, float y) 
   WarpEmulation::require_aligned(to, 8, "two numbers in memory");
   to[0] += x;
   to[1] += y;
+}
+
+KOKKOS_FORCEINLINE_FUNCTION void add_four_in_memory(float* to, float x, float y, float z, float w) {
+  WarpEmulation::require_aligned(to, 16, "four numbers in memory");
+  add_two_in_memory(to, x, y);
+  add_two_in_memory(to + 2, z, w);
 }
 
 KOKKOS_FORCEINLINE_FUNCTION unsigned long long take_number(unsigned long long* place) { return (*place)++; }

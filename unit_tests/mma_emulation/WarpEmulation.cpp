@@ -4,6 +4,7 @@
 #include "WarpEmulation.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -54,6 +55,12 @@ struct Warp {
   void* arguments[warp_size];
 };
 
+/// Lanes that have come to a barrier.
+struct Meeting {
+  int lanes           = 0;
+  std::uint32_t warps = 0;
+};
+
 }  // namespace
 
 class Team {
@@ -63,8 +70,9 @@ class Team {
   std::vector<Lane> m_lanes;
   std::vector<Warp> m_warps;
   Lane* m_running = nullptr;
-  int m_turn = 0, m_at_barrier = 0, m_finished = 0;
-  ucontext_t m_main = {};
+  int m_turn = 0, m_finished = 0;
+  std::array<Meeting, 16> m_meetings = {};  // at a device's barriers
+  ucontext_t m_main                  = {};
   std::exception_ptr m_error;
 
   std::vector<std::byte> m_memory;
@@ -121,11 +129,14 @@ class Team {
     warp.ready = ~(std::uint32_t(1) << lane.number);  // the last lane goes on by itself
   }
 
-  void barrier() {
-    m_running->place = "team_barrier";
-    if (++m_at_barrier == int(m_lanes.size())) {
-      m_at_barrier = 0;
-      for (Warp& warp : m_warps) warp.ready = ~std::uint32_t(0);
+  void barrier(char const* name, int number, int warps) {
+    m_running->place = name;
+    Meeting& meeting = m_meetings.at(number);
+    meeting.warps |= std::uint32_t(1) << m_running->warp;
+    if (++meeting.lanes == warps * warp_size) {
+      for (std::size_t w = 0; w < m_warps.size(); ++w)
+        if (meeting.warps >> w & 1u) m_warps[w].ready = ~std::uint32_t(0);
+      meeting = {};
     }
     leave();
   }
@@ -250,7 +261,7 @@ void run(League const& league, std::function<void(Member const&)> const& kernel)
 int Member::team_size() const { return m_team.league().warps; }
 int Member::league_rank() const { return m_team.rank(); }
 int Member::league_size() const { return m_team.league().size; }
-void Member::team_barrier() const { m_team.barrier(); }
+void Member::team_barrier() const { m_team.barrier("team_barrier", 0, team_size()); }
 Member const& Member::team_scratch(int level) const {
   if (level != 0) m_team.fail("there is scratch of level 0 only");
   return *this;
@@ -267,6 +278,7 @@ void begin_copy(void* to, void const* from, int bytes, bool filled) {
   Team::running->begin_copy(to, from, bytes, filled);
 }
 void finish_copies() { Team::running->finish_copies(); }
+void barrier_of_warps(char const* name, int number, int warps) { Team::running->barrier(name, number, warps); }
 void require_aligned(void const* place, std::size_t bytes, char const* what) {
   Team::running->require_aligned(place, bytes, what);
 }

@@ -80,6 +80,9 @@ void collective(char const* operation, Arguments& arguments, Compute const&) {
   });
 }
 
+/// Waits until all lanes of so many warps have come to the barrier of a number; 0 is the team's.
+void barrier_of_warps(char const* name, int number, int warps);
+
 /// Begins to copy into scratch, or to write zeros.
 void begin_copy(void* to, void const* from, int bytes, bool filled);
 /// The running lane's copies arrive.

@@ -10,7 +10,9 @@
 #include <catch2/matchers/catch_matchers_exception.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 /// \file
@@ -63,6 +65,48 @@ TEST_CASE("emulated teams see each other's scratch after a barrier", "[emulation
     found[n] = scratch[127 - n];
   });
   for (int n = 0; n < 128; ++n) REQUIRE(found[n] == 127 - n);
+}
+
+TEST_CASE("emulated pairs of warps wait for each other only", "[emulation]") {
+  Order const order = GENERATE(Order::in_turns, Order::first_ahead, Order::last_ahead);
+  CAPTURE(int(order));
+  std::vector<float> found(128);
+  WarpEmulation::run({1, 4, 1024, order, {}}, [&](Member const& member) {
+    int const warp = member.team_rank(), n = 32 * warp + Impl::warp_lane();
+    float* const scratch = take(member, 128);
+    if (warp % 2 == 1) member.team_barrier();
+    scratch[n] = n;
+    Impl::pair_barrier(warp % 2);
+    found[n] = scratch[(n + 64) % 128];
+    if (warp % 2 == 0) member.team_barrier();
+  });
+  for (int n = 0; n < 128; ++n) REQUIRE(found[n] == (n + 64) % 128);
+  require_violation("wait for different things", [](Member const& member) {
+    if (member.team_rank() == 0) Impl::pair_barrier(0);
+  });
+}
+
+TEST_CASE("emulated matrices are stored as they are loaded", "[emulation]") {
+  std::vector<std::uint16_t> stored(16 * 24, 0), loaded(16 * 24, 0);
+  WarpEmulation::run({1, 1, 2048, Order::in_turns, {}}, [&](Member const& member) {
+    auto* const from = reinterpret_cast<std::uint16_t*>(take(member, 16 * 24));
+    auto* const to   = from + 16 * 24;
+    int const lane   = Impl::warp_lane();
+    for (int n = lane; n < 16 * 24; n += 32) {
+      from[n] = static_cast<std::uint16_t>(n);
+      to[n]   = 0;
+    }
+    Impl::warp_barrier();
+    int const place = (lane % 8 + lane / 8 % 2 * 8) * 24 + lane / 16 * 8;
+    unsigned numbers[4];
+    Impl::load_matrices(numbers, from + place);
+    Impl::store_matrices(numbers, to + place);
+    Impl::warp_barrier();
+    if (lane != 0) return;
+    std::copy_n(from, 16 * 24, loaded.data());
+    std::copy_n(to, 16 * 24, stored.data());
+  });
+  for (int n = 0; n < 16 * 24; ++n) REQUIRE(stored[n] == (n % 24 < 16 ? loaded[n] : 0));
 }
 
 TEST_CASE("emulated copies have not arrived before they are waited for", "[emulation]") {
