@@ -8,6 +8,7 @@
 #include <KokkosAttention_HostLanes.hpp>
 #include <KokkosAttention_HostOperands.hpp>
 #include <KokkosAttention_HostPrefetch.hpp>
+#include <KokkosAttention_HostSharedKeys.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -34,6 +35,7 @@ class HostEngine {
   Tensor<Stored> m_out;
   Tensor<T> m_lse;
   HostTile const& m_tile;
+  HostSharedKeys const& m_shared;
   std::byte* m_scratch;
   mutable HostPrefetch m_prefetch;
   Vector* m_score;
@@ -47,8 +49,14 @@ class HostEngine {
  public:
   /// \param next what the thread reads after this
   HostEngine(AttentionArguments<ScalarType> const& arguments, Tensor<Stored> const& out, Tensor<T> const& lse,
-             HostTile const& tile, std::byte* scratch, HostPrefetch const& next = {})
-      : m_arguments(arguments), m_out(out), m_lse(lse), m_tile(tile), m_scratch(scratch), m_prefetch(next) {
+             HostTile const& tile, HostSharedKeys const& shared, std::byte* scratch, HostPrefetch const& next = {})
+      : m_arguments(arguments),
+        m_out(out),
+        m_lse(lse),
+        m_tile(tile),
+        m_shared(shared),
+        m_scratch(scratch),
+        m_prefetch(next) {
     m_score          = reinterpret_cast<Vector*>(scratch + tile.score_offset);
     m_states.maximum = reinterpret_cast<Vector*>(scratch + tile.state_offset);
     m_states.sum     = m_states.maximum + tile.vectors;
@@ -74,6 +82,12 @@ class HostEngine {
   }
 
   void load_keys(Tile const& tile) {
+    if constexpr (Operands::pairs)
+      if (m_shared.data != nullptr) {
+        m_key = Operands::packed_rows(m_shared.keys(m_sequence.entry, m_arguments.kv_head(tile.head), tile.key_begin),
+                                      m_arguments.head_dim);
+        return;
+      }
     m_key = Operands::rows(rows_of(m_arguments.k, tile, m_arguments.head_dim), m_scratch + m_tile.key_offset);
   }
 
@@ -87,6 +101,12 @@ class HostEngine {
   }
 
   void load_values(Tile const& tile) {
+    if constexpr (Operands::pairs)
+      if (m_shared.data != nullptr) {
+        m_value = Operands::packed_columns(
+            m_shared.values(m_sequence.entry, m_arguments.kv_head(tile.head), tile.key_begin), keys(tile));
+        return;
+      }
     m_value = Operands::columns(rows_of(m_arguments.v, tile, m_arguments.value_dim), m_scratch + m_tile.value_offset);
   }
 

@@ -44,12 +44,18 @@ class HostPairs {
     if (left_tiles && source.column_stride == 1 && source.columns == chunk_steps && source.row_stride == chunk_steps &&
         source.rows % width == 0)
       return left(reinterpret_cast<std::byte const*>(source.data), 1);
+    pack_rows(source, to);
+    return packed_rows(to, source.columns);
+  }
+
+  static void pack_rows(Source const& source, std::byte* to) {
     auto* const vectors = reinterpret_cast<Bits32*>(to);
     int const chunks    = step_chunks(source.columns);
     for (int i = 0; i < source.rows; ++i)
       for (int c = 0; c < chunks; ++c) vectors[left_place(i, c, chunks)] = neighbours(source, i, c * chunk_steps);
-    return left(to, chunks);
   }
+  /// What pack_rows packed there, of rows of so many columns.
+  static Left packed_rows(std::byte const* at, int columns) { return left(at, step_chunks(columns)); }
 
   static Left columns(Source const& source, std::byte* to) {
     auto* const vectors = reinterpret_cast<Bits32*>(to);
@@ -62,8 +68,10 @@ class HostPairs {
         for (int n = 0; n < width; ++n)
           if (d + n < source.columns) vectors[left_place(d + n, c, chunks)] = block[n];
       }
-    return left(to, chunks);
+    return packed_columns(to, source.rows);
   }
+  /// What columns() packed there, of so many rows.
+  static Left packed_columns(std::byte const* at, int rows) { return left(at, step_chunks(rows)); }
 
   static Both both(Source const& source, std::byte* rows_to, std::byte* columns_to) {
     return {rows(source, rows_to), columns(source, columns_to)};
