@@ -5,9 +5,11 @@
 #define KOKKOSATTENTION_HOSTLANERANGES_HPP
 
 #include <KokkosAttention_HostVector.hpp>
+#include <KokkosAttention_Types.hpp>
 
 #include <Kokkos_Core.hpp>
 
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
 
