@@ -94,6 +94,7 @@ void describe_host(std::ostream& text, Space const& space, HostKernels const& ho
   HostTile const tile = host.of<ScalarType>().forward_tile(arguments, space.concurrency());
   text << "  engine: host, variant " << host.name << "\n";
   describe_host_tile(text, "tile", tile.queries, tile.keys, tile.scratch_bytes);
+  if (tile.shared_tile_bytes != 0) text << "  keys and values packed once for all queries\n";
   if (split.chunks > 1) text << "  keys split into " << split.chunks << " chunks of " << host_chunk_keys << "\n";
 }
 

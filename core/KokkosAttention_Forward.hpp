@@ -38,7 +38,8 @@ auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, 
 template <bool with_functors, class Space, class ScalarType>
 std::size_t forward_workspace(ForwardArguments<ScalarType> const& arguments) {
   if constexpr (!with_functors && runs_on_host<Space>) {
-    if (host_kernels_for<Space, ScalarType>(arguments) != nullptr) return host_forward_workspace<ScalarType>(arguments);
+    if (HostKernels const* const host = host_kernels_for<Space, ScalarType>(arguments); host != nullptr)
+      return host_forward_workspace<ScalarType>(*host, arguments);
   }
   return 0;
 }

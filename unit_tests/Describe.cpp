@@ -84,6 +84,24 @@ TEST_CASE("describe tells of split keys, and workspace_size of their partial out
   REQUIRE(KA::workspace_size(space, k, k, k, k) == 0);
 }
 
+TEST_CASE("describe tells of keys that are packed once, and workspace_size of their room", "[describe]") {
+  Space const space;
+  DeviceTensor<KA::bhalf_t, Kokkos::LayoutRight> const q("q", 2, 4, 1024, 40), k("k", 2, 2, 300, 40),
+      few("few", 2, 4, 1023, 40);
+  KA::Impl::HostKernels const* const host =
+      KA::Impl::host_kernels_for<Space>(KA::Impl::make_attention_arguments(q, k, k, {}));
+  if (host == nullptr) return;
+  auto const told = [&](auto const& queries) {
+    return KA::describe(space, queries, k, k, queries).find("keys and values packed once") != std::string::npos;
+  };
+  // Only variants that compute with pairs pack them.
+  bool const pairs = host->of_bhalf != nullptr && host->base != nullptr;
+  REQUIRE(told(q) == pairs);
+  REQUIRE_FALSE(told(few));
+  REQUIRE((KA::workspace_size(space, q, k, k, q) >= 2 * k.size() * sizeof(KA::bhalf_t)) == pairs);
+  REQUIRE(KA::workspace_size(space, few, k, k, few) == 0);
+}
+
 TEST_CASE("describe tells of gradients that threads add to in turns, and workspace_size of their sums", "[describe]") {
   Space const space;
   DeviceTensor<float, Kokkos::LayoutRight> const any("any", 1, 2, 30, 8);
@@ -104,6 +122,19 @@ TEST_CASE("describe tells of gradients that threads add to in turns, and workspa
   REQUIRE(in_turns(8 * threads - 1, 300) == (threads > 1));
   REQUIRE_FALSE(in_turns(8 * threads, 300));  // a thread computes whole sequences
   REQUIRE_FALSE(in_turns(few, 50));           // there is one tile of keys
+
+  auto const packed_in_turns = [&](int heads) {
+    DeviceTensor<float, Kokkos::LayoutRight> const q("q", 1, heads, 30, 8), k("k", 1, heads, 50, 8),
+        dq("dq", 1, heads, 30, 8), dk("dk", 1, heads, 50, 8), dv("dv", 1, heads, 50, 8);
+    Kokkos::View<float***, MemorySpace> const lse("lse", 1, heads, 30);
+    Kokkos::View<KA::index_t*, MemorySpace> const offsets("offsets", 3);  // two sequences
+    KA::Options<float, MemorySpace> const options{.q_offsets = offsets, .k_offsets = offsets};
+    return KA::describe(space, q, q, k, k, q, lse, {.q = dq, .k = dk, .v = dv}, options)
+               .find("threads add to dq in turns\n") != std::string::npos;
+  };
+  REQUIRE(packed_in_turns(few) == (threads > 1));
+  REQUIRE_FALSE(packed_in_turns(2 * threads));
+  if (few > 1) REQUIRE_FALSE(packed_in_turns(few - 1));
 }
 
 TEST_CASE("describe tells of packed sequences", "[describe]") {

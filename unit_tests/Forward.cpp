@@ -185,6 +185,45 @@ TEMPLATE_TEST_CASE("a batch entry's result does not depend on the rest of the ba
                  [&](auto, auto h, auto i, auto d) { REQUIRE(whole.out(1, h, i, d) == alone.out(0, h, i, d)); });
 }
 
+TEMPLATE_TEST_CASE("masked tiles of any size give a batch entry the same bits", "[forward]", SCALARS) {
+  Random random(12);
+  // A scale that rounds products, and entries enough for larger tiles than one alone gets.
+  auto problem           = random_problem<TestType>(random, {16, 2, 1, 300, 310, 24, 24});
+  problem.options.causal = true;
+  problem.options.window = {.left = 170};
+  auto const whole       = run_forward(problem);
+  auto const cut         = [](HostTensor<TestType> const& t) {
+    HostTensor<TestType> const part("part", 1, t.extent(1), t.extent(2), t.extent(3));
+    Kokkos::deep_copy(part, Kokkos::subview(t, std::pair(5, 6), Kokkos::ALL, Kokkos::ALL, Kokkos::ALL));
+    return part;
+  };
+  auto const alone = run_forward(Problem<TestType>{cut(problem.q), cut(problem.k), cut(problem.v), problem.options});
+  for_each_index(1, 2, 300, 24, [&](auto, auto h, auto i, auto d) {
+    REQUIRE(static_cast<double>(whole.out(5, h, i, d)) == static_cast<double>(alone.out(0, h, i, d)));
+  });
+  for_each_index(1, 2, 300, 1,
+                 [&](auto, auto h, auto i, auto) { REQUIRE(whole.lse(5, h, i, 0) == alone.lse(0, h, i, 0)); });
+}
+
+TEMPLATE_TEST_CASE("queries of a tile whose keys begin and end far apart", "[forward]", SCALARS) {
+  Random random(13);
+  auto problem           = random_problem<TestType>(random, {2, 2, 2, 290, 330, 24, 20});
+  problem.options.window = {.left = GENERATE(0, 7, 40), .right = GENERATE(0, 33)};
+  if (GENERATE(false, true)) problem.options.mask = random.flags(1, 2, 290, 330, 0.7);
+  CAPTURE(problem.options.window.left, problem.options.window.right, problem.options.mask.size());
+  check_forward(problem);
+}
+
+TEMPLATE_TEST_CASE("many queries that read the same keys", "[forward]", KokkosAttention::half_t,
+                   KokkosAttention::bhalf_t) {
+  Random random(14);
+  int const head_dim     = GENERATE(32, 40);
+  auto problem           = random_problem<TestType>(random, {1, 4, 1, 530, 300, head_dim, 24});
+  problem.options.causal = GENERATE(false, true);
+  check_forward(problem);
+  check_forward<Kokkos::LayoutStride>(problem);
+}
+
 TEST_CASE("NaN beyond the keys stays there", "[forward]") {
   Random random(9);
   // Keys and values as subviews of longer arrays whose rest is NaN.

@@ -46,9 +46,29 @@ TEST_CASE("host tiles of long sequences", "[tiles]") {
   STATIC_REQUIRE(twice.vectors == 32);
   STATIC_REQUIRE(twice.group == 8);
   constexpr HostTile pairs = choose_host_tile(query(4, 64, true, 64, 4096, 4096), 16, 16);
-  STATIC_REQUIRE(pairs.queries == 256);
+  STATIC_REQUIRE(pairs.queries == 128);
   STATIC_REQUIRE(pairs.group == 2);
   STATIC_REQUIRE(pairs.keys == 128);
+}
+
+TEST_CASE("pairs of keys and values that many queries read are packed once", "[tiles]") {
+  constexpr auto tile = [](bool pairs, index_t q_len, index_t k_len, int group, bool packed) {
+    HostTileQuery q = query(4, 64, pairs, 40, q_len, k_len);
+    q.group         = group;
+    q.packed        = packed;
+    return choose_host_tile(q, 16, 16);
+  };
+  STATIC_REQUIRE(tile(true, 2048, 300, 1, false).shared_tile_bytes != 0);
+  STATIC_REQUIRE(tile(true, 512, 300, 4, false).shared_tile_bytes != 0);
+  STATIC_REQUIRE(tile(true, 2047, 300, 1, false).shared_tile_bytes == 0);
+  STATIC_REQUIRE(tile(true, 256, 5000, 8, false).shared_tile_bytes == 0);  // keys are split
+  STATIC_REQUIRE(tile(true, 4096, 300, 1, true).shared_tile_bytes == 0);
+  STATIC_REQUIRE(tile(false, 4096, 300, 1, false).shared_tile_bytes == 0);
+  constexpr HostTile shares = tile(true, 2048, 300, 1, false), packs = tile(true, 2047, 300, 1, false);
+  STATIC_REQUIRE(packs.queries == 256);
+  STATIC_REQUIRE(shares.shared_key_bytes >= std::size_t(shares.keys) * 40 * 2);
+  STATIC_REQUIRE(shares.shared_tile_bytes >= shares.shared_key_bytes + std::size_t(shares.keys) * 40 * 2);
+  STATIC_REQUIRE(shares.score_offset < packs.score_offset);
 }
 
 TEST_CASE("host tiles shrink so that all threads get some, and to the queries there are", "[tiles]") {

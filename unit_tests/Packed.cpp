@@ -55,7 +55,7 @@ Packing random_packing(Random& random) {
   Packing p{{random.integer(0, 1) * 5}, {random.integer(0, 1) * 3}, 0, 0};
   for (int n = random.integer(1, 6); n > 0; --n) {
     p.q.push_back(p.q.back() + random.pick({0, 1, 7, 40, 130, 200}));
-    p.k.push_back(p.k.back() + random.pick({0, 1, 9, 64, 65, 150}));
+    p.k.push_back(p.k.back() + random.pick({0, 1, 9, 64, 65, 150, 300}));
   }
   p.q_len = p.q.back() + random.integer(0, 1) * 11;
   p.k_len = p.k.back() + random.integer(0, 1) * 70;

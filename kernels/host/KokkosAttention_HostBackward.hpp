@@ -43,15 +43,15 @@ HostBackwardItem host_backward_item(ExecutionSpace const& space, HostKernels con
   HostBackwardTile const tile = kernels.of<ScalarType>().backward_tile(arguments, GradientOf::all);
   index_t const sequences = host_sequences(arguments), threads = space.concurrency();
   bool const have_all = arguments.dq.data != nullptr && (arguments.dk.data != nullptr || arguments.dv.data != nullptr);
-  bool const have_turns = !arguments.packed() && arguments.q_len > 0 && arguments.k_len > tile.own;
+  bool const have_turns = arguments.q_len > 0 && (arguments.packed() || arguments.k_len > tile.own);
   bool const sums_fit   = tile.scratch_bytes + 64 <= static_cast<std::size_t>(Policy::scratch_size_max(1));
   // Threads need not be equally quick, and packed sequences may differ much in length.
   bool const many = threads == 1 || sequences >= 8 * threads;
   bool const even = !arguments.packed() && 4 * sequences >= 3 * threads * ((sequences + threads - 1) / threads);
   if (!have_all) return HostBackwardItem::tile_of_side;
   if (sums_fit && (many || (even && !have_turns))) return HostBackwardItem::sequence;
-  // With fewer sequences threads would often wait for their turns.
-  if (have_turns && 4 * sequences >= threads) return HostBackwardItem::tile_of_keys;
+  // With fewer sequences threads would often wait for their turns. Packed ones are begun one after the other.
+  if (have_turns && 4 * index_t(arguments.batch) * arguments.kv_heads >= threads) return HostBackwardItem::tile_of_keys;
   return HostBackwardItem::tile_of_side;
 }
 

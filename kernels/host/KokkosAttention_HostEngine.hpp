@@ -8,11 +8,13 @@
 #include <KokkosAttention_HostLanes.hpp>
 #include <KokkosAttention_HostOperands.hpp>
 #include <KokkosAttention_HostPrefetch.hpp>
+#include <KokkosAttention_HostSharedKeys.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 
 #include <Kokkos_Core.hpp>
 
 #include <cstddef>
+#include <cstring>
 
 /// \file
 /// The tile operations of the host engine: one thread a work item, queries in the lanes of vectors. Scores are K Q^T, a
@@ -33,6 +35,7 @@ class HostEngine {
   Tensor<Stored> m_out;
   Tensor<T> m_lse;
   HostTile const& m_tile;
+  HostSharedKeys const& m_shared;
   std::byte* m_scratch;
   mutable HostPrefetch m_prefetch;
   Vector* m_score;
@@ -46,8 +49,14 @@ class HostEngine {
  public:
   /// \param next what the thread reads after this
   HostEngine(AttentionArguments<ScalarType> const& arguments, Tensor<Stored> const& out, Tensor<T> const& lse,
-             HostTile const& tile, std::byte* scratch, HostPrefetch const& next = {})
-      : m_arguments(arguments), m_out(out), m_lse(lse), m_tile(tile), m_scratch(scratch), m_prefetch(next) {
+             HostTile const& tile, HostSharedKeys const& shared, std::byte* scratch, HostPrefetch const& next = {})
+      : m_arguments(arguments),
+        m_out(out),
+        m_lse(lse),
+        m_tile(tile),
+        m_shared(shared),
+        m_scratch(scratch),
+        m_prefetch(next) {
     m_score          = reinterpret_cast<Vector*>(scratch + tile.score_offset);
     m_states.maximum = reinterpret_cast<Vector*>(scratch + tile.state_offset);
     m_states.sum     = m_states.maximum + tile.vectors;
@@ -73,6 +82,12 @@ class HostEngine {
   }
 
   void load_keys(Tile const& tile) {
+    if constexpr (Operands::pairs)
+      if (m_shared.data != nullptr) {
+        m_key = Operands::packed_rows(m_shared.keys(m_sequence.entry, m_arguments.kv_head(tile.head), tile.key_begin),
+                                      m_arguments.head_dim);
+        return;
+      }
     m_key = Operands::rows(rows_of(m_arguments.k, tile, m_arguments.head_dim), m_scratch + m_tile.key_offset);
   }
 
@@ -86,6 +101,12 @@ class HostEngine {
   }
 
   void load_values(Tile const& tile) {
+    if constexpr (Operands::pairs)
+      if (m_shared.data != nullptr) {
+        m_value = Operands::packed_columns(
+            m_shared.values(m_sequence.entry, m_arguments.kv_head(tile.head), tile.key_begin), keys(tile));
+        return;
+      }
     m_value = Operands::columns(rows_of(m_arguments.v, tile, m_arguments.value_dim), m_scratch + m_tile.value_offset);
   }
 
@@ -97,23 +118,29 @@ class HostEngine {
   /// Put off until for_each_row.
   void multiply_query_key(Tile const&) const {}
 
-  template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) const {
+  /// Each group of vectors goes through the part of the tile that has keys for it.
+  template <class F, class KeysOf>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f, KeysOf const& keys_of) const {
     for (int first = 0; first < vectors(tile); first += m_tile.group) {
-      int const group           = group_size(tile, first);
+      int const group = group_size(tile, first);
+      Tile const part = part_of(tile, first, group, keys_of);
+      if (keys(part) == 0) {
+        if (m_is_first) std::memset(static_cast<void*>(output_group(first)), 0, m_tile.output_group_bytes);
+        continue;
+      }
       HostStrides const strides = Operands::strides(m_tile.keys, group);
-      multiply(keys(tile), group, m_arguments.head_dim, m_key,
+      multiply(keys(part), group, m_arguments.head_dim, m_key.from_row(first_key(tile, part)),
                Operands::packed_lanes(query_group(first), m_arguments.head_dim, group), HostStore<T>{m_score, strides});
       HostStates<T> const states{m_states.maximum + first, m_states.sum + first, m_states.rescale + first};
       for (int v = 0; v < group; ++v) {
         int const query = (first + v) * Vector::lanes;
         m_prefetch.step();
         f(HostLanes<T, Operands>(
-            m_score + strides(0, v), strides.row, keys(tile), v, Kokkos::min(Vector::lanes, queries(tile) - query),
-            tile.query_begin + query, tile.key_begin, m_arguments.scale,
+            m_score + strides(0, v), strides.row, keys(part), v, Kokkos::min(Vector::lanes, queries(tile) - query),
+            tile.query_begin + query, part.key_begin, m_arguments.scale,
             Operands::weight_writer(v, m_tile.keys, m_scratch + m_tile.weight_offset), m_drops, states, kept(tile)));
       }
-      accumulate(tile, first, group);
+      accumulate(tile, part, first, group);
     }
   }
 
@@ -154,19 +181,34 @@ class HostEngine {
             dim};
   }
 
-  void accumulate(Tile const& tile, int first, int group) const {
+  /// Queries and keys of the group that begins with vector `first`; the keys that its queries may attend.
+  template <class KeysOf>
+  static Tile part_of(Tile const& tile, int first, int group, KeysOf const& keys_of) {
+    Tile part             = tile;
+    part.query_begin      = tile.query_begin + first * Vector::lanes;
+    part.query_end        = Kokkos::min(part.query_begin + group * Vector::lanes, tile.query_end);
+    KeyRange const range  = keys_of(part.query_begin, part.query_end);
+    index_t const skipped = Kokkos::max(range.begin - tile.key_begin, index_t(0));
+    part.key_begin = Kokkos::min(tile.key_begin + skipped / Operands::part_steps * Operands::part_steps, tile.key_end);
+    part.key_end   = Kokkos::max(part.key_begin, Kokkos::min(range.end, tile.key_end));
+    return part;
+  }
+  static int first_key(Tile const& tile, Tile const& part) { return static_cast<int>(part.key_begin - tile.key_begin); }
+
+  void accumulate(Tile const& tile, Tile const& part, int first, int group) const {
     Vector* const output      = output_group(first);
     HostStrides const strides = output_strides(group);
-    auto const weights        = Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(tile), group,
+    auto const values         = Operands::from_step(m_value, first_key(tile, part));
+    auto const weights        = Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(part), group,
                                                   m_tile.keys, m_drops, m_scratch + m_tile.weight_offset);
     if (m_is_first)
-      return multiply(m_arguments.value_dim, group, keys(tile), m_value, weights, HostStore<T>{output, strides});
+      return multiply(m_arguments.value_dim, group, keys(part), values, weights, HostStore<T>{output, strides});
     for (int v = 0; v < group; ++v) {
       Vector const rescale = m_states.rescale[first + v];
       if (all_are_one(rescale)) continue;
       for (int d = 0; d < m_arguments.value_dim; ++d) output[strides(d, v)] *= rescale;
     }
-    multiply(m_arguments.value_dim, group, keys(tile), m_value, weights, HostAdd<T>{output, strides});
+    multiply(m_arguments.value_dim, group, keys(part), values, weights, HostAdd<T>{output, strides});
   }
 
   /// A product, with steps of the prefetch as it goes.

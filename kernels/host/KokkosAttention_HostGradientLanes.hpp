@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_HostBias.hpp>
+#include <KokkosAttention_HostLaneRanges.hpp>
 #include <KokkosAttention_HostVector.hpp>
 #include <KokkosAttention_PortableDropout.hpp>
 
@@ -77,6 +78,8 @@ class HostGradientLanes {
  public:
   using value_type = T;
 
+  static constexpr bool takes_masks_apart = true;
+
   KOKKOS_FORCEINLINE_FUNCTION
   HostGradientLanes(HostGradientTile<T> const& tile, Writer const& writer, index_t first, int rows,
                     HostStatistics<T> const& statistics, KeptWeights const& kept)
@@ -114,6 +117,25 @@ class HostGradientLanes {
         for (int l = 0; l < m_rows; ++l) apply(f, m_first + l, other, score[l], gradient[l]);
       }
     }
+  }
+
+  /// Drops pairs that are not in keys_of(i), and so not in queries_of(j).
+  template <class KeysOf, class QueriesOf>
+  void keep(KeysOf const& keys_of, QueriesOf const& queries_of) const {
+    auto const range_of = [&](int l) {
+      if constexpr (own == Side::queries)
+        return keys_of(m_first + l);
+      else
+        return queries_of(m_first + l);
+    };
+    HostLaneRanges<T> const ranges(range_of, m_rows, m_tile.first_other, m_tile.others);
+    constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
+    T const dropped      = m_factor < T(0) ? infinity : -infinity;
+    ranges.for_each_cut_row([&](int r) {
+      Vector &score = m_tile.scores[r * m_tile.stride], &gradient = m_tile.gradients[r * m_tile.stride];
+      score    = ranges.held(r, score, dropped);
+      gradient = ranges.held(r, gradient, T(0));
+    });
   }
 
   /// Adds the bias of batch entry b and head h to the scores.

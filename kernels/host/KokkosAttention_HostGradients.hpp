@@ -19,9 +19,10 @@ namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 /// Sums of dQ that threads add to in turns, from a query head on.
 template <Scalar ScalarType>
 HostQuerySums<ScalarType> query_sums(HostBackwardCall<ScalarType> const& call, int entry, int head) {
-  std::ptrdiff_t const stride = call.tile.query_sum_stride;
-  auto const& a               = call.loop.arguments;
-  return {a, call.turns.query_sums + (index_t(entry) * a.q_heads + head) * stride, stride, head};
+  auto const& a     = call.loop.arguments;
+  auto const& turns = call.turns;
+  return {a, turns.query_sums + (index_t(entry) * a.q_heads + head) * turns.sum_stride, turns.sum_rows,
+          turns.sum_stride, head};
 }
 
 /// delta = rowsum(dO O) of some rows of a head.
@@ -47,13 +48,15 @@ void write_delta(HostBackwardCall<ScalarType> const& call, int entry, int head, 
   }
 }
 
-/// Before the n-th of so many items of another kernel: nothing has been added to some rows of dQ, nobody has had a
+/// Before item n of another kernel, the slot-th of so many of a head: nothing has been added to dQ, nobody has had a
 /// turn.
 template <Scalar ScalarType>
-void clear_turns(HostBackwardCall<ScalarType> const& call, index_t n, index_t items, int entry, int head, index_t begin,
-                 index_t end) {
-  auto const& turns = call.turns;
-  query_sums(call, entry, head).clear(head, begin, end);
+void clear_turns(HostBackwardCall<ScalarType> const& call, index_t n, index_t slots) {
+  auto const& a        = call.loop.arguments;
+  auto const& turns    = call.turns;
+  index_t const matrix = n / slots, slot = n % slots, items = slots * a.q_heads * a.batch;
+  int const entry = static_cast<int>(matrix / a.q_heads), head = static_cast<int>(matrix % a.q_heads);
+  query_sums(call, entry, head).clear(head, turns.sum_rows * slot / slots, turns.sum_rows * (slot + 1) / slots);
   std::fill(turns.done + turns.items() * n / items, turns.done + turns.items() * (n + 1) / items, 0);
   if (n == 0) *turns.next = 0;
 }
@@ -66,7 +69,7 @@ void delta_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte*)
   index_t const begin = n % slots * host_delta_rows, end = Kokkos::min(begin + host_delta_rows, a.q_len);
   int const entry = static_cast<int>(n / slots / a.q_heads), head = static_cast<int>(n / slots % a.q_heads);
   write_delta(call, entry, head, begin, end);
-  if (call.turns.next != nullptr) clear_turns(call, n, slots * a.q_heads * a.batch, entry, head, begin, end);
+  if (call.turns.next != nullptr) clear_turns(call, n, slots);
 }
 
 /// dQ of a tile of queries.
@@ -147,7 +150,7 @@ void all_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* sc
   HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch,
                                                          gradients_and_next_inputs(call, n));
   HostQuerySums<ScalarType> const sums(
-      a, reinterpret_cast<accumulation_t<ScalarType>*>(scratch + call.tile.query_sum_offset),
+      a, reinterpret_cast<accumulation_t<ScalarType>*>(scratch + call.tile.query_sum_offset), a.q_len,
       call.tile.query_sum_stride, kv_head * a.readers());
   for (int head = kv_head * a.readers(); head < (kv_head + 1) * a.readers(); ++head)
     sums.clear(head, 0, of_queries.q_len);
@@ -162,18 +165,24 @@ template <Scalar ScalarType>
 void turn_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* scratch) {
   auto const& a             = call.loop.arguments;
   auto const& turns         = call.turns;
-  auto const [number, tile] = host_turn(n, turns.tiles, turns.sequences, turns.begun);
+  auto const [number, slot] = host_turn(n, turns.tiles, turns.sequences, turns.begun);
   int const entry = static_cast<int>(number / a.kv_heads), kv_head = static_cast<int>(number % a.kv_heads);
-  Sequence const sequence              = a.batch_entry(entry);
-  HostQuerySums<ScalarType> const sums = query_sums(call, entry, kv_head * a.readers());
-  HostQueryTurns own_turns(turns.done + number * turns.tiles + tile, tile > 0);
+  SequenceRows const keys = rows_of_slot(a, Side::keys, call.tile.own, entry, slot);
+  // Before and after packed sequences lie queries that have nothing to attend.
+  Sequence const queries = a.packed() ? a.packed_sequence(keys.sequence.batch, Side::queries) : a.batch_entry(entry);
+  HostQuerySums<ScalarType> const sums =
+      query_sums(call, entry, kv_head * a.readers()).from_row(host_first_sum(a, queries));
+  bool const is_empty = keys.begin >= keys.end;
+  HostQueryTurns own_turns(turns.done + number * turns.tiles + slot, !is_empty && keys.begin > 0);
 
-  HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch);
-  engine.add_to(sums, &own_turns);
-  index_t const begin = tile * call.tile.own;
-  key_tile(engine, call, sequence, kv_head, begin, Kokkos::min(begin + call.tile.own, sequence.k_len));
+  if (!is_empty) {
+    HostBackwardEngine<ScalarType, GradientOf::all> engine(a, call.delta, call.tile, scratch);
+    engine.add_to(sums, &own_turns);
+    key_tile(engine, call, keys.sequence, kv_head, keys.begin, keys.end);
+  }
   own_turns.finish();
-  if (tile + 1 == turns.tiles) sums.store(sequence);
+  bool const is_last = is_empty ? keys.begin == 0 : keys.end == keys.sequence.k_len;
+  if (is_last) sums.store(queries);
 }
 
 /// A part of dBias.

@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_BiasGradient.hpp>
+#include <KokkosAttention_HostSharedKeys.hpp>
 #include <KokkosAttention_HostSplit.hpp>
 #include <KokkosAttention_HostTiles.hpp>
 #include <KokkosAttention_HostTurns.hpp>
@@ -29,6 +30,7 @@ struct HostForwardCall {
   WeightDropout<T> dropout;
   HostTile tile;
   HostSplit<T> split;
+  HostSharedKeys shared;
 
   index_t items() const {
     return split.chunks == 1 ? work_items(arguments, Side::queries, tile.queries)
@@ -68,7 +70,7 @@ using HostItemsFunction = void (*)(Call const&, index_t begin, index_t end, std:
 template <Scalar ScalarType>
 struct HostFunctions {
   HostTile (*forward_tile)(AttentionArguments<ScalarType> const&, int threads);
-  HostItemsFunction<HostForwardCall<ScalarType>> forward, combine;
+  HostItemsFunction<HostForwardCall<ScalarType>> pack, forward, combine;
 
   HostBackwardTile (*backward_tile)(AttentionArguments<ScalarType> const&, GradientOf);
   HostItemsFunction<HostBackwardCall<ScalarType>> delta, queries, keys_and_values, all, turn, bias;

@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_HOSTLANES_HPP
 
 #include <KokkosAttention_HostBias.hpp>
+#include <KokkosAttention_HostLaneRanges.hpp>
 #include <KokkosAttention_HostVector.hpp>
 #include <KokkosAttention_PortableDropout.hpp>
 #include <KokkosAttention_Softmax.hpp>
@@ -39,6 +40,8 @@ class HostLanes {
 
  public:
   using value_type = T;
+
+  static constexpr bool takes_masks_apart = true;
 
   KOKKOS_FORCEINLINE_FUNCTION
   HostLanes(HostVector<T>* scores, index_t stride, int keys, int vector, int queries, index_t query, index_t first_key,
@@ -90,6 +93,16 @@ class HostLanes {
     if (m_factor != T(1)) multiply_by_factor();
     add_bias(HostBiasPart<ScalarType>{&bias(b, h, m_query, m_first_key), bias.stride[2], bias.stride[3]}, m_queries,
              m_keys, m_scores, m_stride);
+  }
+
+  /// Drops the keys that are not in keys_of(i).
+  template <class KeysOf>
+  void keep(KeysOf const& keys_of) const {
+    HostLaneRanges<T> const ranges([&](int l) { return keys_of(m_query + l); }, m_queries, m_first_key, m_keys);
+    ranges.for_each_cut_row([&](int j) {
+      HostVector<T>& score = m_scores[j * m_stride];
+      score                = ranges.held(j, score, -Kokkos::Experimental::infinity_v<T>);
+    });
   }
 
   KOKKOS_FORCEINLINE_FUNCTION HostVector<T> maximum() const {

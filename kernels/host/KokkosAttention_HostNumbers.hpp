@@ -31,6 +31,8 @@ struct HostNumbers {
 
   static constexpr bool pairs    = false;
   static constexpr int step_rows = 16;  // of a product, between two steps of a prefetch
+  /// Steps of a part of a tile begin at a multiple of it: then sums have the same order in any part.
+  static constexpr int part_steps = 2;
 
   /// Left factors of the same rows: element (row, step), and element (step, row) of them.
   struct Both {
@@ -49,6 +51,8 @@ struct HostNumbers {
     copy_rows<ScalarType>(source, numbers, source.columns);
     return {{numbers, source.columns, 1}, {numbers, 1, source.columns}};
   }
+
+  static Left from_step(Left const& left, int step) { return left.from_step(step); }
 
   /// Right factor with a row of the source in each lane, a step for each of its columns. Lanes beyond the rows are 0.
   static Right lanes(Source const& source, int vectors, std::byte* to) {

@@ -52,7 +52,7 @@ void with_split_engine(HostForwardCall<ScalarType> const& call, index_t q_len, T
     HostDecodeEngine<ScalarType, T> engine(call.arguments, out, lse, call.tile, scratch);
     use(engine);
   } else {
-    HostEngine<ScalarType, T> engine(call.arguments, out, lse, call.tile, scratch);
+    HostEngine<ScalarType, T> engine(call.arguments, out, lse, call.tile, call.shared, scratch);
     use(engine);
   }
 }
@@ -117,7 +117,7 @@ void output_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte* 
   if (host_splits_keys(item.sequence.q_len, item.sequence.k_len)) {
     fold_tile(call, item, scratch);
   } else {
-    HostEngine<ScalarType, ScalarType> engine(a, a.out, a.lse, call.tile, scratch,
+    HostEngine<ScalarType, ScalarType> engine(a, a.out, a.lse, call.tile, call.shared, scratch,
                                               output_and_next_inputs(call, n, item));
     query_tile(call, engine, item.sequence, item.head, item.begin, item.end);
   }
@@ -147,6 +147,22 @@ void forward_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte*
     output_item(call, n, scratch);
   else
     partial_item(call, n, scratch);
+}
+
+/// A tile of keys and its values, for all items that read them.
+template <Scalar ScalarType>
+void pack_item(HostForwardCall<ScalarType> const& call, index_t n, std::byte*) {
+  using Operands = HostOperands<ScalarType>;
+  using Rows     = MatrixRows<ScalarType const>;
+  if constexpr (Operands::pairs) {
+    auto const& a        = call.arguments;
+    auto const& shared   = call.shared;
+    index_t const matrix = n / shared.tiles, begin = n % shared.tiles * shared.tile_keys;
+    int const entry = static_cast<int>(matrix / a.kv_heads), kv_head = static_cast<int>(matrix % a.kv_heads);
+    int const count = static_cast<int>(Kokkos::min(index_t(shared.tile_keys), a.k_len - begin));
+    Operands::pack_rows(Rows(a.k, entry, kv_head, begin, count, a.head_dim), shared.keys(entry, kv_head, begin));
+    Operands::columns(Rows(a.v, entry, kv_head, begin, count, a.value_dim), shared.values(entry, kv_head, begin));
+  }
 }
 
 /// A row of the output from its partial outputs.

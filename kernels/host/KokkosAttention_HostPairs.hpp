@@ -31,8 +31,9 @@ class HostPairs {
   using Right  = HostRight<Bits32>;
   using Source = MatrixRows<bhalf_t const>;
 
-  static constexpr bool pairs    = true;
-  static constexpr int step_rows = 32;
+  static constexpr bool pairs     = true;
+  static constexpr int step_rows  = 32;
+  static constexpr int part_steps = 32;
 
   struct Both {
     Left rows, columns;
@@ -43,12 +44,18 @@ class HostPairs {
     if (left_tiles && source.column_stride == 1 && source.columns == chunk_steps && source.row_stride == chunk_steps &&
         source.rows % width == 0)
       return left(reinterpret_cast<std::byte const*>(source.data), 1);
+    pack_rows(source, to);
+    return packed_rows(to, source.columns);
+  }
+
+  static void pack_rows(Source const& source, std::byte* to) {
     auto* const vectors = reinterpret_cast<Bits32*>(to);
     int const chunks    = step_chunks(source.columns);
     for (int i = 0; i < source.rows; ++i)
       for (int c = 0; c < chunks; ++c) vectors[left_place(i, c, chunks)] = neighbours(source, i, c * chunk_steps);
-    return left(to, chunks);
   }
+  /// What pack_rows packed there, of rows of so many columns.
+  static Left packed_rows(std::byte const* at, int columns) { return left(at, step_chunks(columns)); }
 
   static Left columns(Source const& source, std::byte* to) {
     auto* const vectors = reinterpret_cast<Bits32*>(to);
@@ -61,12 +68,16 @@ class HostPairs {
         for (int n = 0; n < width; ++n)
           if (d + n < source.columns) vectors[left_place(d + n, c, chunks)] = block[n];
       }
-    return left(to, chunks);
+    return packed_columns(to, source.rows);
   }
+  /// What columns() packed there, of so many rows.
+  static Left packed_columns(std::byte const* at, int rows) { return left(at, step_chunks(rows)); }
 
   static Both both(Source const& source, std::byte* rows_to, std::byte* columns_to) {
     return {rows(source, rows_to), columns(source, columns_to)};
   }
+
+  static Left from_step(Left const& left, int step) { return left.from_step(step / 2); }
 
   static Right lanes(Source const& source, int vectors, std::byte* to) {
     auto* const pairs = reinterpret_cast<Bits32*>(to);
@@ -151,17 +162,17 @@ class HostPairs {
 
   /// exp(factor * score - shift) as 2^x, within 2^-22 and the rounding of x: a pair's numbers have 8 bits, but the sum
   /// of weights 24. Results below the smallest normal number are 0. The polynomial is the one of least relative error
-  /// on [-1/2, 1/2] (Lawson's algorithm).
+  /// for what is above the integer below x (Lawson's algorithm).
   KOKKOS_FORCEINLINE_FUNCTION static Vector exponential(float factor, Vector score, Vector shift) {
     constexpr float log2_e         = 1.44269504f;
-    constexpr float coefficient[6] = {0x1.5c08e6p-10f, 0x1.3d0c54p-7f, 0x1.c6b6e4p-5f,
-                                      0x1.ebf918p-3f,  0x1.62e428p-1f, 0x1.000002p0f};
+    constexpr float coefficient[6] = {0x1.ec3206p-10f, 0x1.26900ep-7f, 0x1.c95446p-5f,
+                                      0x1.ebd5a8p-3f,  0x1.62e4f6p-1f, 0x1.fffffep-1f};
     auto const x                   = (factor * log2_e) * score.numbers() - log2_e * shift.numbers();
-    auto const n = Vector::rounded(x), r = x - n;
-    auto p = coefficient[0] + VectorTypes<float>::Numbers{};
+    auto const r                   = Vector::fraction(x);
+    auto p                         = coefficient[0] + VectorTypes<float>::Numbers{};
     KOKKOSATTENTION_UNROLL
     for (int i = 1; i < 6; ++i) p = p * r + coefficient[i];
-    return Vector::scaled(p, n, x, -126.f);
+    return Vector::scaled(p, x, x, -126.f);
   }
 
   template <class Target>
@@ -172,6 +183,7 @@ class HostPairs {
  private:
   static constexpr int width       = Vector::lanes;
   static constexpr int chunk_steps = 2 * width;  // of a vector of pairs
+  static_assert(part_steps % chunk_steps == 0);
 
   static int step_chunks(int steps) { return (steps + chunk_steps - 1) / chunk_steps; }
 

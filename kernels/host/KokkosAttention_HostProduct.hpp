@@ -22,6 +22,7 @@ struct HostLeft {
   index_t row_stride, step_stride;
 
   HostLeft from_row(int row) const { return {data + row * row_stride, row_stride, step_stride}; }
+  HostLeft from_step(int step) const { return {data + step * step_stride, row_stride, step_stride}; }
 };
 
 /// Where vectors of a matrix lie: vector (row, column) at row * row + column * column.

@@ -29,19 +29,27 @@ class HostQuerySums {
 
   BackwardArguments<ScalarType> const& m_arguments;
   T* m_data;
+  index_t m_rows;
   std::ptrdiff_t m_stride;
   int m_first_head;
 
  public:
   /// \param data room for readers() times `stride` numbers, of query head `first_head` and those after it
-  HostQuerySums(BackwardArguments<ScalarType> const& arguments, T* data, std::ptrdiff_t stride, int first_head)
-      : m_arguments(arguments), m_data(data), m_stride(stride), m_first_head(first_head) {}
+  /// \param rows for which a head has room
+  HostQuerySums(BackwardArguments<ScalarType> const& arguments, T* data, index_t rows, std::ptrdiff_t stride,
+                int first_head)
+      : m_arguments(arguments), m_data(data), m_rows(rows), m_stride(stride), m_first_head(first_head) {}
 
-  HostStrides strides() const { return Operands::strides(m_arguments.q_len, vectors()); }
+  HostStrides strides() const { return Operands::strides(m_rows, vectors()); }
   int vectors() const { return (m_arguments.head_dim + Vector::lanes - 1) / Vector::lanes; }
   /// Those of a row of a head, and of what follows.
   Vector* at(int head, index_t row) const {
     return reinterpret_cast<Vector*>(m_data + (head - m_first_head) * m_stride) + row * strides().row;
+  }
+
+  /// Those from a row of each head on.
+  HostQuerySums from_row(index_t row) const {
+    return {m_arguments, reinterpret_cast<T*>(at(m_first_head, row)), m_rows, m_stride, m_first_head};
   }
 
   void clear(int head, index_t begin, index_t end) const {

@@ -41,6 +41,8 @@ struct HostTile {
   std::size_t query_group_bytes = 0, output_group_bytes = 0;  // arrays of queries lie group by group
   std::size_t fold_offset   = 0;                              // where packed sequences may have their keys split
   std::size_t decode_offset = 0;                              // where keys may be split
+  // Of a tile of keys, and of it and its values, as they lie in the call's workspace; 0: each item packs what it reads.
+  std::size_t shared_key_bytes = 0, shared_tile_bytes = 0;
   std::size_t scratch_bytes = 0;
 };
 
@@ -58,8 +60,9 @@ struct HostBackwardTile {
   std::size_t first_sum_offset = 0, second_sum_offset = 0, lse_offset = 0, delta_offset = 0, kept_offset = 0;
   // Arrays of own rows lie group by group.
   std::size_t first_group_bytes = 0, second_group_bytes = 0, first_sum_group_bytes = 0, second_sum_group_bytes = 0;
-  // Of a thread that computes all gradients of its sequence, those of queries; numbers of a head.
+  // Of a thread that computes all gradients of its sequence, those of queries; numbers of a row and of a head.
   std::size_t query_sum_offset    = 0;
+  int query_sum_columns           = 0;
   std::ptrdiff_t query_sum_stride = 0;
   std::size_t scratch_bytes       = 0;
 };
@@ -130,11 +133,20 @@ constexpr int host_group(HostTileQuery const& query, int vectors) {
   return vectors < most ? vectors : most;
 }
 
-/// Queries enough to read keys and values seldom, in groups of so few that their scores stay in the first-level cache.
-/// With few queries in all, so few that all threads get some.
-/// \param matrices batch entries times heads
+/// Pairs of keys and values that so many queries read are packed once for all of them: packing takes a tenth of the
+/// time of 256 queries, and what was packed has to come from memory again if there is much of it.
+inline constexpr index_t host_fewest_sharing_queries = 2048;
+constexpr bool host_shares_keys(HostTileQuery const& query) {
+  return query.pairs && !query.packed && !host_splits_keys(query.q_len, query.k_len) &&
+         query.q_len * query.group >= host_fewest_sharing_queries;
+}
+
+/// Queries enough to read keys and values seldom (and to pack them seldom), in groups of so few that their scores stay
+/// in the first-level cache. With few queries in all, so few that all threads get some. \param matrices batch entries
+/// times heads
 constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices, int threads) {
-  int most_queries = query.pairs ? 256 : 128;
+  bool const shares = host_shares_keys(query);
+  int most_queries  = query.pairs && !shares ? 256 : 128;
   while (most_queries > query.lanes() && matrices * ((query.q_len + most_queries - 1) / most_queries) < 4 * threads)
     most_queries /= 2;
   HostTile tile;
@@ -150,8 +162,8 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
   tile.query_group_bytes  = scratch.right_bytes(query.head_dim, group_lanes);
   tile.output_group_bytes = scratch.result_bytes(query.value_dim, group_lanes);
   scratch.take(groups * tile.query_group_bytes);
-  tile.key_offset    = scratch.take_left(tile.keys, query.head_dim);
-  tile.value_offset  = scratch.take_left(query.value_dim, tile.keys);
+  tile.key_offset    = scratch.take_left(shares ? 0 : tile.keys, query.head_dim);
+  tile.value_offset  = scratch.take_left(query.value_dim, shares ? 0 : tile.keys);
   tile.score_offset  = scratch.take_result(tile.keys, group_lanes);
   tile.weight_offset = scratch.take_right(query.pairs ? tile.keys : 0, group_lanes);
   tile.output_offset = scratch.take(groups * tile.output_group_bytes);
@@ -166,6 +178,12 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
                      query.element_bytes);
   }
   tile.scratch_bytes = scratch.bytes();
+  if (shares) {
+    HostScratch shared(query);
+    shared.take_left(tile.keys, query.head_dim);
+    tile.shared_key_bytes  = shared.take_left(query.value_dim, tile.keys);
+    tile.shared_tile_bytes = shared.bytes();
+  }
   return tile;
 }
 
@@ -207,6 +225,7 @@ constexpr HostBackwardTile choose_host_backward_tile(HostTileQuery const& query,
     int const padded_dim   = static_cast<int>(round_up_to(query.head_dim, query.lanes()));
     tile.step_offset       = scratch.take_right(tile.own, padded_dim);
     tile.weight_row_offset = scratch.take_left(query.pairs || tile.group < tile.vectors ? tile.other : 0, tile.own);
+    tile.query_sum_columns = padded_dim;
     tile.query_sum_stride  = padded_dim * static_cast<std::ptrdiff_t>(scratch.rows(query.q_len));
     tile.query_sum_offset  = scratch.take_result(query.q_len, std::size_t(query.group) * padded_dim);
   }

@@ -20,7 +20,8 @@
 
 namespace KokkosAttention::Impl {
 
-/// A tile of keys of a sequence, which is a batch entry's key-value head.
+/// A tile of keys of a sequence, which is a batch entry's key-value head, or all sequences that are packed in it, one
+/// after the other.
 struct HostTurn {
   index_t sequence, tile;
 };
@@ -34,6 +35,13 @@ constexpr HostTurn host_turn(index_t n, index_t tiles, index_t sequences, index_
   return {first + rest % count, rest / count};
 }
 
+/// Where the sums of a packed sequence's queries begin among those of all: in rows of a tile register of their own.
+inline constexpr int host_sum_rows = 16;
+template <Scalar ScalarType>
+KOKKOS_FORCEINLINE_FUNCTION index_t host_first_sum(AttentionArguments<ScalarType> const& a, Sequence const& queries) {
+  return a.packed() ? (queries.q_begin / host_sum_rows + queries.batch + 1) * host_sum_rows : 0;
+}
+
 /// What threads tell each other, in a call's workspace.
 template <class T>
 struct HostTurns {
@@ -41,6 +49,8 @@ struct HostTurns {
   int* done     = nullptr;  // of an item: so many tiles of queries have its products and those of the items before it
   index_t* next = nullptr;  // item
   index_t sequences = 0, tiles = 0, begun = 1;
+  index_t sum_rows   = 0;  // of a head
+  index_t sum_stride = 0;  // numbers of a head
 
   index_t items() const { return sequences * tiles; }
 
@@ -49,8 +59,10 @@ struct HostTurns {
   /// Takes the arrays out of a workspace; from an empty one, only their size is counted.
   template <Scalar ScalarType>
   HostTurns(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& a, HostBackwardTile const& tile, int threads)
-      : sequences(index_t(a.batch) * a.kv_heads), tiles((a.k_len + tile.own - 1) / tile.own), begun(threads) {
-    query_sums = carver.take<T>(index_t(a.batch) * a.q_heads * tile.query_sum_stride);
+      : sequences(index_t(a.batch) * a.kv_heads), tiles(tile_slots(a, Side::keys, tile.own)), begun(threads) {
+    sum_rows   = round_up_to(a.q_len + (a.packed() ? (a.packed_sequences + 2) * host_sum_rows : 0), host_sum_rows);
+    sum_stride = sum_rows * tile.query_sum_columns;
+    query_sums = carver.take<T>(index_t(a.batch) * a.q_heads * sum_stride);
     done       = carver.take<int>(items());
     next       = carver.take<index_t>(1);
   }

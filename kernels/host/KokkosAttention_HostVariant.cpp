@@ -57,6 +57,7 @@ constexpr auto backward_items = &each_item<HostBackwardCall<ScalarType>, item>;
 
 template <Scalar ScalarType>
 constexpr HostFunctions<ScalarType> functions{&forward_tile<ScalarType>,
+                                              forward_items<ScalarType, pack_item<ScalarType>>,
                                               forward_items<ScalarType, forward_item<ScalarType>>,
                                               forward_items<ScalarType, combine_item<ScalarType>>,
                                               &backward_tile<ScalarType>,

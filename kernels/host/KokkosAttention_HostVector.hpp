@@ -138,8 +138,12 @@ class HostVector {
     else
       return _mm512_roundscale_pd(x, _MM_FROUND_TO_NEAREST_INT);
   }
-  /// x 2^n, 0 where the argument is below the lowest one: for results that are no normal numbers, Intel's processors
-  /// take a hundred times as long.
+  /// x less the integer below it.
+  KOKKOS_FORCEINLINE_FUNCTION static Numbers fraction(Numbers x) requires std::is_same_v<T, float> {
+    return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
+  }
+  /// x times 2 to the integer below n, 0 where the argument is below the lowest one: for results that are no normal
+  /// numbers, Intel's processors take a hundred times as long.
   KOKKOS_FORCEINLINE_FUNCTION static Numbers scaled(Numbers x, Numbers n, Numbers argument, T lowest) {
     if constexpr (std::is_same_v<T, float>)
       return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(argument, _mm512_set1_ps(lowest), _CMP_NLT_UQ), x, n);

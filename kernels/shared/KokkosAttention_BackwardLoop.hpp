@@ -52,6 +52,8 @@ KOKKOS_FUNCTION void apply_mask_backward(Row const& row, M const& mask, int b, i
   constexpr bool keeps  = ExactRangeMask<M> && requires { row.keep(keys_of, queries_of); };
   if constexpr (keeps)
     row.keep(keys_of, queries_of);
+  else if constexpr (TakesMasksApart<Row, M>)
+    mask.for_each_part([&](auto const& part) { apply_mask_backward(row, part, b, h); });
   else
     row.update([&](index_t i, index_t j, T& score, T& gradient) {
       if (mask(b, h, i, j)) return;

@@ -29,6 +29,8 @@
 ///                                    row.add(tensor, b, h), if there is one, adds a bias, row.keep(keys_of) drops the
 ///                                    keys that are not in keys_of(i); a row is one query, or as
 ///                                    many as a vector has lanes
+///     engine.for_each_row(t, f, k)   the same, for engines that leave out keys that several rows drop: k(begin, end) is
+///                                    the range of the keys that queries [begin, end) may attend
 ///     engine.load_values(tile)       brings the tile of values in
 ///     engine.accumulate_output(t)    output = rescale * output + scores V
 ///     engine.finish(tile)            stores output / sum and the LSE
@@ -45,6 +47,8 @@ KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
   constexpr bool keeps = ExactRangeMask<M> && requires { row.keep(keys_of); };
   if constexpr (keeps)
     row.keep(keys_of);
+  else if constexpr (TakesMasksApart<Row, M>)
+    mask.for_each_part([&](auto const& part) { apply_mask(row, part, b, h); });
   else
     row.transform(
         [&](index_t i, index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
@@ -87,14 +91,21 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
     if (dropout.active()) engine.draw(tile, dropout);
     engine.multiply_query_key(tile);
     engine.load_values(tile);
-    engine.for_each_row(tile, [&](auto const& row) {
+    auto const update_row = [&](auto const& row) {
       scores.apply(row, sequence, tile.head);
       if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
       update_softmax(row);
       if (dropout.active())
         row.transform(
             [&](index_t i, index_t j, T weight) { return row.kept(i, j) ? dropout.factor() * weight : T(0); });
-    });
+    };
+    auto const keys_of = [&](index_t begin, index_t end) {
+      return Impl::key_range(mask, tile.batch, tile.head, begin, end);
+    };
+    if constexpr (requires { engine.for_each_row(tile, update_row, keys_of); })
+      engine.for_each_row(tile, update_row, keys_of);
+    else
+      engine.for_each_row(tile, update_row);
     engine.accumulate_output(tile);
   }
   engine.finish(tile);

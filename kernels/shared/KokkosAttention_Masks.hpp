@@ -90,12 +90,11 @@ struct FlagMask {
   KOKKOS_FORCEINLINE_FUNCTION FlagMask in_sequence(Sequence const& sequence) const {
     return {flags.from(sequence.q_begin, sequence.k_begin)};
   }
+  KOKKOS_FORCEINLINE_FUNCTION bool active() const { return flags.data != nullptr; }
   KOKKOS_FORCEINLINE_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
-    return flags.data == nullptr || flags(b, h, i, j);
+    return !active() || flags(b, h, i, j);
   }
-  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const {
-    return flags.data == nullptr ? Coverage::all : Coverage::some;
-  }
+  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const { return active() ? Coverage::some : Coverage::all; }
 };
 
 template <Mask M>
@@ -130,6 +129,9 @@ struct AllOf {
   KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
   KOKKOS_FORCEINLINE_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {}; }
   KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(int, int, index_t, index_t) const { return {}; }
+
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_part(F const&) const {}
 };
 
 template <Mask First, Mask... Rest>
@@ -166,6 +168,15 @@ struct AllOf<First, Rest...> {
     return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
   }
 
+  /// f(mask) for each mask in use.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_part(F const& f) const {
+    bool in_use = true;
+    if constexpr (requires { first.active(); }) in_use = first.active();
+    if (in_use) f(first);
+    rest.for_each_part(f);
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION KeyRange full_keys(int b, int h, index_t query_begin, index_t query_end) const
       requires(ranges_are_exact) {
     return first.full_keys(b, h, query_begin, query_end);
@@ -174,6 +185,13 @@ struct AllOf<First, Rest...> {
       requires(ranges_are_exact) {
     return first.full_queries(b, h, key_begin, key_end);
   }
+};
+
+/// Rows that take the masks of an AllOf one by one, as they drop ranges faster than element by element.
+template <class Row, class M>
+concept TakesMasksApart = requires(M const& mask) {
+  requires Row::takes_masks_apart;
+  mask.for_each_part([](auto const&) {});
 };
 
 inline AllOf<> all_of() { return {}; }
