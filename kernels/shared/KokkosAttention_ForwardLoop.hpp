@@ -29,8 +29,8 @@
 ///                                    row.add(tensor, b, h), if there is one, adds a bias, row.keep(keys_of) drops the
 ///                                    keys that are not in keys_of(i); a row is one query, or as
 ///                                    many as a vector has lanes
-///     engine.for_each_row(t, f, k)   the same, for engines that leave out keys that several rows drop: k(begin, end) is
-///                                    the range of the keys that queries [begin, end) may attend
+///     engine.for_each_row(t, f, k)   the same, for engines that leave out keys that several rows drop: k(begin, end)
+///                                    is the range of the keys that queries [begin, end) may attend
 ///     engine.load_values(tile)       brings the tile of values in
 ///     engine.accumulate_output(t)    output = rescale * output + scores V
 ///     engine.finish(tile)            stores output / sum and the LSE
