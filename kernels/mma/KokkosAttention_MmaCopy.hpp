@@ -71,13 +71,14 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_pairs_ahead(Member const& member, MatrixRo
 /// Copies 16 bytes of each of some rows that are row_step apart.
 template <int count, int row_step, int stride, int padded_rows, class T>
 KOKKOS_FORCEINLINE_FUNCTION void copy_packs(MatrixRows<T const> const& source, int row, int column, T* scratch) {
-  int const rows = column < source.columns ? source.rows : 0;
+  // Compared with constants: a number for each row would take a register all the time.
+  int const rows = (column < source.columns ? source.rows : 0) - row;
   T const* from  = source.data + row * source.row_stride + column;
   T* const to    = scratch + row * stride + column;
   KOKKOSATTENTION_UNROLL
   for (int n = 0; n < count; ++n) {
     if (padded_rows % row_step == 0 || row + n * row_step < padded_rows)
-      copy_ahead<16>(to + n * row_step * stride, from, row + n * row_step < rows);
+      copy_ahead<16>(to + n * row_step * stride, from, n * row_step < rows);
     from += row_step * source.row_stride;
   }
 }

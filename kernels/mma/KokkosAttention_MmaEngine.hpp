@@ -204,20 +204,24 @@ class MmaEngine {
     // The queries' place serves for the output: with no tile of keys, they may still be on their way.
     wait_for_copies();
     m_member.team_barrier();
-    int const first = m_row - m_lane.quad;
+    MmaLane const lane     = MmaLane::of(hidden(m_lane.number()));
+    int const row          = hidden(m_row);
+    int const rows         = hidden(count(tile.query_begin, tile.query_end));
+    int const entry        = hidden(m_sequence.entry);
+    int const head         = hidden(tile.head);
+    int const first_column = hidden(m_first_column);
+    index_t const begin    = hidden(m_sequence.q_begin + tile.query_begin);
+    int const first        = row - lane.quad;
     store_rows<Arithmetic, query_stride, in_packs>(
         m_output, [&](int b, int h) { return normalisation.value[2 * b + h]; }, m_scratch + first * query_stride,
-        MatrixRows<ScalarType>(m_arguments.out.from(0, m_first_column), m_sequence.entry, tile.head,
-                               m_sequence.q_begin + tile.query_begin + first,
-                               count(tile.query_begin, tile.query_end) - first, m_arguments.value_dim - m_first_column),
-        m_lane);
+        MatrixRows<ScalarType>(m_arguments.out.from(0, first_column), entry, head, begin + first, rows - first,
+                               m_arguments.value_dim - first_column),
+        lane);
     auto const& lse = m_arguments.lse;
-    if (lse.data == nullptr || m_first_column != 0 || m_lane.member != 0) return;
+    if (lse.data == nullptr || first_column != 0 || lane.member != 0) return;
     KOKKOSATTENTION_UNROLL
-    for (int r = 0; r < 2 * row_blocks; ++r) {
-      index_t const i = tile.query_begin + m_row + 8 * r;
-      if (i < tile.query_end) lse(m_sequence.entry, tile.head, m_sequence.q_begin + i, 0) = state(r).lse();
-    }
+    for (int r = 0; r < 2 * row_blocks; ++r)
+      if (row + 8 * r < rows) lse(entry, head, begin + row + 8 * r, 0) = state(r).lse();
   }
 
  private:

@@ -30,6 +30,19 @@ KOKKOS_FORCEINLINE_FUNCTION int warp_lane() {
 #endif
 }
 
+/// The same number, of which the compiler knows nothing: what is computed from it is not computed before a loop, to
+/// wait for the loop's end in registers that the loop needs.
+template <class T>
+requires(sizeof(T) == 4 || sizeof(T) == 8) KOKKOS_FORCEINLINE_FUNCTION T hidden(T x) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(T) == 4)
+    asm volatile("" : "+r"(x));
+  else
+    asm volatile("" : "+l"(x));
+#endif
+  return x;
+}
+
 /// The value of the lane whose number differs in the bits of `difference`.
 template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T exchange_lanes(T value, [[maybe_unused]] int difference) {

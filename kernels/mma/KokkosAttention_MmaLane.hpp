@@ -17,10 +17,8 @@ struct MmaLane {
 
   KOKKOS_FORCEINLINE_FUNCTION int number() const { return 4 * quad + member; }
 
-  KOKKOS_FORCEINLINE_FUNCTION static MmaLane here() {
-    int const lane = warp_lane();
-    return {lane / 4, lane % 4};
-  }
+  KOKKOS_FORCEINLINE_FUNCTION static MmaLane of(int number) { return {number / 4, number % 4}; }
+  KOKKOS_FORCEINLINE_FUNCTION static MmaLane here() { return of(warp_lane()); }
 };
 
 }  // namespace KokkosAttention::Impl

@@ -178,9 +178,10 @@ class MmaRows {
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void keep(F const& keys_of) const {
+    int const first_row = hidden(m_place.row);
     KOKKOSATTENTION_UNROLL
     for (int r = 0; r < rows; ++r) {
-      MmaColumns const columns(keys_of(m_place.row + 8 * r), m_place.column);
+      MmaColumns const columns(keys_of(first_row + 8 * r), m_place.column);
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < column_blocks; ++n) {
         KOKKOSATTENTION_UNROLL

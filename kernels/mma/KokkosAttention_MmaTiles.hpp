@@ -31,7 +31,7 @@ template <Scalar ScalarType>
 inline constexpr std::array<MmaShape, 6> mma_shapes = {{
     {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 64, .stages = 2, .warps = 4, .teams = 2},
     {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 64, .stages = 1, .warps = 4, .teams = 2},
+    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 48, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
     {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 64, .stages = 1, .warps = 4, .teams = 2},
     {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 4, .teams = 1},

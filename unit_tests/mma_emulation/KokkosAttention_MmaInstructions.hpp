@@ -164,6 +164,11 @@ namespace KokkosAttention::Impl {
 KOKKOS_FORCEINLINE_FUNCTION int warp_lane() { return WarpEmulation::lane(); }
 
 template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T hidden(T x) {
+  return x;
+}
+
+template <class T>
 KOKKOS_FORCEINLINE_FUNCTION T exchange_lanes(T value, int difference) {
   return WarpEmulation::value_of("exchange_lanes", value, WarpEmulation::lane() ^ difference);
 }
