@@ -6,8 +6,8 @@
 
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_Launch.hpp>
-#include <KokkosAttention_PortableProduct.hpp>
 #include <KokkosAttention_MmaBackwardTiles.hpp>
+#include <KokkosAttention_PortableProduct.hpp>
 #include <KokkosAttention_Workspace.hpp>
 
 #include <Kokkos_Core.hpp>

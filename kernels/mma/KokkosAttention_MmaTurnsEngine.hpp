@@ -194,8 +194,9 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     if (m_visits > 0) m_turns.pass_on(*step_in(last_slot()));
   }
 
-  /// The same to sums that have an array of their own, and are without factors, of the step before the one that the
-  /// team is at. \param first_row, first_column of whole MmaSumPlace blocks
+  /// Adds sums to those of dQ of the step before the one that the team is at, which have an array of their own and no
+  /// factors.
+  /// \param first_row, first_column of whole MmaSumPlace blocks
   template <int row_blocks, int column_blocks>
   KOKKOS_FORCEINLINE_FUNCTION void add_to_last_queries(Sum const (&sums)[row_blocks][column_blocks], int first_row,
                                                        int first_column) const {

@@ -160,8 +160,10 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
 }
 
 TEMPLATE_TEST_CASE("every option at once in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
+  int const head_dim = GENERATE(40, 128);
+  CAPTURE(head_dim);
   Random random(540);
-  auto problem                 = random_problem<TestType>(random, {2, 2, 1, 140, 110, 40, 33});
+  auto problem                 = random_problem<TestType>(random, {2, 2, 1, 140, 110, head_dim, 33});
   problem.options.bias         = random.tensor<TestType>(2, 1, 140, 110);
   problem.options.mask         = random.flags(1, 2, 140, 110, 0.8);
   problem.options.softcap      = 3.;
