@@ -92,8 +92,8 @@ class HostEngine {
   }
 
   /// Few queries wait for memory at each key; more of them find the keys in a cache.
-  void prefetch(Tile const& next) {
-    if (!m_streams) return;
+  void prefetch(Tile const& next, bool exists) {
+    if (!m_streams || !exists) return;
     m_prefetch = HostPrefetch();
     m_prefetch.add(rows_of(m_arguments.k, next, m_arguments.head_dim));
     m_prefetch.add(rows_of(m_arguments.v, next, m_arguments.value_dim));

@@ -117,13 +117,13 @@ struct MmaArithmetic<double> {
     int const block = column / 16 * 2 + column / 2 % 2, lane = 4 * (row % 8) + (column % 16 / 4 ^ (row & 2));
     return 128 * block + 64 * (column % 2) + 2 * lane + row / 8;
   }
-  KOKKOS_FORCEINLINE_FUNCTION static Left left(double const* rows, int, int block, MmaLane lane) {
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(double const* rows, int, int block, MmaLane lane, LargeProducts = {}) {
     double const* const from = rows + 128 * block + 2 * (lane.number() ^ (lane.quad & 2));
     Pair const x = pair(from), y = pair(from + 64);
     return {{x.value[0], x.value[1], y.value[0], y.value[1]}};
   }
   KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(double const* rows, int stride, int block,
-                                                                     MmaLane lane) {
+                                                                     MmaLane lane, LargeProducts = {}) {
     double const* const from = rows + lane.quad * stride + block / 2 * 16 + 4 * lane.member + block % 2 * 2;
     Pair const x = pair(from), y = pair(from + 8 * stride);
     return {{{x.value[0], x.value[1]}, {y.value[0], y.value[1]}}};
@@ -220,7 +220,8 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   KOKKOS_INLINE_FUNCTION static constexpr int stride(int columns) { return round_up(columns, 16) + 8; }
   KOKKOS_INLINE_FUNCTION static constexpr int own_stride(int columns) { return stride(columns); }
 
-  KOKKOS_FORCEINLINE_FUNCTION static Left left(Number const* rows, int stride, int block, MmaLane lane) {
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(Number const* rows, int stride, int block, MmaLane lane,
+                                               LargeProducts = {}) {
     Left result;
     load_matrices(result.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
     return result;
@@ -230,7 +231,7 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
     store_matrices(left.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
   }
   KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Number const* rows, int stride, int block,
-                                                                     MmaLane lane) {
+                                                                     MmaLane lane, LargeProducts = {}) {
     RightOfColumns result;
     load_matrices(result.value, matrix_row<1, 0>(rows + 16 * block, stride, lane));
     return result;
@@ -309,6 +310,10 @@ struct MmaArithmetic<ScalarType> {
   static constexpr int steps           = 16;
   static constexpr bool packs_own_rows = false, splits = true;
 
+  /// Of a factor.
+  template <class Products>
+  static constexpr int used_pieces = std::is_same_v<Products, LargeProducts> ? 1 : 2;
+
   struct Left {
     typename OfPieces::Left piece[2];
   };
@@ -335,17 +340,20 @@ struct MmaArithmetic<ScalarType> {
       *reinterpret_cast<TwoPairs*>(pieces(row, stride, p) + column) = {{low.value[p], high.value[p]}};
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION static Left left(float const* rows, int stride, int block, MmaLane lane) {
+  template <class Products = SmallProducts>
+  KOKKOS_FORCEINLINE_FUNCTION static Left left(float const* rows, int stride, int block, MmaLane lane, Products = {}) {
     Left result;
     KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < 2; ++p) result.piece[p] = OfPieces::left(pieces(rows, stride, p), 2 * stride, block, lane);
+    for (int p = 0; p < used_pieces<Products>; ++p)
+      result.piece[p] = OfPieces::left(pieces(rows, stride, p), 2 * stride, block, lane);
     return result;
   }
+  template <class Products = SmallProducts>
   KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(float const* rows, int stride, int block,
-                                                                     MmaLane lane) {
+                                                                     MmaLane lane, Products = {}) {
     RightOfColumns result;
     KOKKOSATTENTION_UNROLL
-    for (int p = 0; p < 2; ++p)
+    for (int p = 0; p < used_pieces<Products>; ++p)
       result.piece[p] = OfPieces::right_of_columns(pieces(rows, stride, p), 2 * stride, block, lane);
     return result;
   }

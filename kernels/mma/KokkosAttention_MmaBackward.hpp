@@ -89,8 +89,7 @@ void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarT
   begin_turns(space, data.arguments, data.turns);
   int const teams =
       space.cuda_device_prop().multiProcessorCount * mma_backward_shapes<ScalarType>[data.tile.shape].teams;
-  index_t const tiles_of_head = Kokkos::max(tile_slots(data.arguments, Side::keys, data.tile.rows), index_t(1));
-  data.turns.heads_in_turns   = 2 * ((teams + tiles_of_head - 1) / tiles_of_head);
+  data.turns.heads_in_turns = matrices_in_turns(teams, tile_slots(data.arguments, Side::keys, data.tile.rows));
   mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
   end_turns(space, data.arguments, data.turns);
 }

@@ -47,9 +47,11 @@ struct MmaBackwardTeam {
       EngineInTurns engine(member, data);
       index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
       for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
-        index_t const item = item_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);
-        engine.set_item(item);
-        work(engine, item);
+        // The last keys first.
+        auto const [matrix, place] = place_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);
+        WorkPlace const of{matrix, tiles - 1 - place};
+        engine.set_item(of.matrix * tiles + of.place);
+        work(engine, of);
       }
     } else {
       MmaBackwardEngine<ScalarType, Member, shape_number, in_packs> engine(member, data);
@@ -61,8 +63,9 @@ struct MmaBackwardTeam {
   }
 
  private:
-  template <class Engine>
-  KOKKOS_FORCEINLINE_FUNCTION void work(Engine& engine, index_t item) const {
+  /// \param item its number, or place
+  template <class Engine, class Item>
+  KOKKOS_FORCEINLINE_FUNCTION void work(Engine& engine, Item const& item) const {
     auto const [sequence, head, begin, end] = work_item(data.arguments, shape.own, data.tile.rows, item);
     if (begin >= end) return;
     if constexpr (shape.own == Side::queries) {

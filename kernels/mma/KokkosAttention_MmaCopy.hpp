@@ -68,21 +68,6 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_pairs_ahead(Member const& member, MatrixRo
   }
 }
 
-/// Copies 16 bytes of each of some rows that are row_step apart.
-template <int count, int row_step, int stride, int padded_rows, class T>
-KOKKOS_FORCEINLINE_FUNCTION void copy_packs(MatrixRows<T const> const& source, int row, int column, T* scratch) {
-  // Compared with constants: a number for each row would take a register all the time.
-  int const rows = (column < source.columns ? source.rows : 0) - row;
-  T const* from  = source.data + row * source.row_stride + column;
-  T* const to    = scratch + row * stride + column;
-  KOKKOSATTENTION_UNROLL
-  for (int n = 0; n < count; ++n) {
-    if (padded_rows % row_step == 0 || row + n * row_step < padded_rows)
-      copy_ahead<16>(to + n * row_step * stride, from, n * row_step < rows);
-    from += row_step * source.row_stride;
-  }
-}
-
 /// Whether rows lie so that some bytes at a time can be copied.
 template <int bytes = 16, class T>
 KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T> const& source) {
@@ -90,6 +75,47 @@ KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T> const& source) {
   return source.column_stride == 1 && source.row_stride % pack == 0 && source.columns % pack == 0 &&
          reinterpret_cast<std::uintptr_t>(source.data) % bytes == 0;
 }
+
+/// How a team's warps share rows that they copy in packs of 16 bytes to rows that are a stride apart: one row at once,
+/// or several if they are short.
+template <class T, int padded_rows, int padded_columns, int stride, int warps>
+class MmaPackCopy {
+  static constexpr int pack     = 16 / int(sizeof(T));
+  static constexpr int lanes    = padded_columns / pack < 32 ? padded_columns / pack : 32;  // for a row
+  static constexpr int width    = pack * lanes;
+  static constexpr int row_step = 32 / lanes * warps;
+  static constexpr int count    = padded_rows / row_step + (padded_rows % row_step != 0);
+
+  int m_row, m_column;  // of the lane's first pack
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION explicit MmaPackCopy(int warp) {
+    int const lane = MmaLane::here().number();
+    // The compiler does not know that there are no more than 32.
+    m_row    = lanes == 32 ? warp : warp * (32 / lanes) + lane / lanes;
+    m_column = (lanes == 32 ? lane : lane % lanes) * pack;
+  }
+
+  /// From where rows begin to where the lane's first pack does.
+  KOKKOS_FORCEINLINE_FUNCTION index_t offset(index_t row_stride) const { return m_row * row_stride + m_column; }
+
+  /// \param source its data are those of the lane's first pack
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(MatrixRows<T const> const& source, T* scratch) const {
+    T* const to = scratch + m_row * stride + m_column;
+    KOKKOSATTENTION_UNROLL
+    for (int d = 0; d < padded_columns; d += width) {
+      // Compared with constants: a number for each row would take a register all the time.
+      int const rows = (m_column + d < source.columns ? source.rows : 0) - m_row;
+      T const* from  = source.data + d;
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < count; ++n) {
+        if (padded_rows % row_step == 0 || m_row + n * row_step < padded_rows)
+          copy_ahead<16>(to + n * row_step * stride + d, from, n * row_step < rows);
+        from += row_step * source.row_stride;
+      }
+    }
+  }
+};
 
 /// The same to rows that are a stride apart.
 /// \param in_packs what copies_in_packs says of the source
@@ -102,19 +128,10 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRow
   if (!in_packs)
     return copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
                               [](int i, int d) { return i * stride + d; });
-  constexpr int pack = 16 / int(sizeof(T)), width = 32 * pack;
-  int const warp = member.team_rank(), lane = MmaLane::here().number();
-  if constexpr (padded_columns < width) {
-    // A warp copies several rows at once.
-    constexpr int lanes = padded_columns / pack, rows = 32 / lanes * warps;
-    int const row = warp * (32 / lanes) + lane / lanes, column = lane % lanes * pack;
-    copy_packs<padded_rows / rows + (padded_rows % rows != 0), rows, stride, padded_rows>(source, row, column, scratch);
-  } else {
-    KOKKOSATTENTION_UNROLL
-    for (int d = 0; d < padded_columns; d += width)
-      copy_packs<padded_rows / warps + (padded_rows % warps != 0), warps, stride, padded_rows>(
-          source, warp, d + pack * lane, scratch);
-  }
+  MmaPackCopy<T, padded_rows, padded_columns, stride, warps> const copy(member.team_rank());
+  MatrixRows<T const> from = source;
+  from.data += copy.offset(from.row_stride);
+  copy(from, scratch);
 }
 
 /// Begins to copy a team's own rows, to lie as left factors are loaded from.

@@ -41,6 +41,9 @@ class MmaEngine {
   /// With one place for keys and one for values, one arrives while the other is used.
   static constexpr bool copies_values_late = shape.stages == 1;
 
+  using KeyCopy   = MmaPackCopy<ScalarType, shape.keys, shape.head_columns, head_stride, shape.warps>;
+  using ValueCopy = MmaPackCopy<ScalarType, shape.keys, shape.value_columns, value_stride, shape.warps>;
+
   using Rows = MmaRows<Arithmetic, T, row_blocks, key_blocks>;
   using Pack = typename Rows::Pack;
 
@@ -52,7 +55,7 @@ class MmaEngine {
   int m_row;  // of the team's tile: the lane's first
   ScalarType* m_scratch;
   Sequence m_sequence = {};
-  MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence
+  MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence; in packs, from the lane's first one on
   bool m_packed_queries = in_packs, m_packed_keys = in_packs, m_packed_values = in_packs;
   bool m_begins   = false;  // the queries are still to be split
   int m_stage     = 0;      // that is in use
@@ -92,6 +95,8 @@ class MmaEngine {
                          m_arguments.value_dim - m_first_column};
     m_packed_keys     = in_packs || copies_in_packs(m_keys);
     m_packed_values   = in_packs || copies_in_packs(m_values);
+    if (m_packed_keys) move_to_lane<KeyCopy>(m_keys);
+    if (m_packed_values) move_to_lane<ValueCopy>(m_values);
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
     MatrixRows const rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
@@ -101,6 +106,8 @@ class MmaEngine {
       m_begins         = true;
       m_packed_queries = in_packs || copies_in_packs(rows);
     }
+    if (m_member.team_rank() == 0 && m_lane.number() == 0)
+      *item() = {sequence.q_begin + tile.query_begin, sequence.entry, tile.head, rows.rows, m_first_column};
     m_state = SoftmaxState<Pack>();
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
@@ -126,15 +133,15 @@ class MmaEngine {
     }
     m_member.team_barrier();
     if constexpr (copies_values_late) copy_values(tile);
-    m_ahead = m_has_next = false;
+    m_ahead = false;
   }
 
-  /// The tile that is loaded next.
-  KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile) {
+  /// The tile that is loaded next, if there is one.
+  KOKKOS_FORCEINLINE_FUNCTION void prefetch(Tile const& tile, bool exists) {
     if constexpr (copies_values_late) {
       m_next     = tile;
-      m_has_next = true;
-    } else {
+      m_has_next = exists;
+    } else if (exists) {
       m_stage = shape.stages - 1 - m_stage;
       copy_keys(tile);
       copy_values(tile);
@@ -192,7 +199,7 @@ class MmaEngine {
     add_product<Arithmetic, value_stride>(m_scores, value_stage(), 0, m_lane, m_output);
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
+  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const&) {
     KOKKOSATTENTION_UNROLL
     for (int difference = 1; difference < 4; difference *= 2)
       m_state.sum = m_state.sum + Pack::of([&](int r) { return exchange_lanes(m_state.sum.value[r], difference); });
@@ -204,14 +211,10 @@ class MmaEngine {
     // The queries' place serves for the output: with no tile of keys, they may still be on their way.
     wait_for_copies();
     m_member.team_barrier();
-    MmaLane const lane     = MmaLane::of(hidden(m_lane.number()));
-    int const row          = hidden(m_row);
-    int const rows         = hidden(count(tile.query_begin, tile.query_end));
-    int const entry        = hidden(m_sequence.entry);
-    int const head         = hidden(tile.head);
-    int const first_column = hidden(m_first_column);
-    index_t const begin    = hidden(m_sequence.q_begin + tile.query_begin);
-    int const first        = row - lane.quad;
+    MmaLane const lane                                  = MmaLane::of(hidden(m_lane.number()));
+    int const row                                       = hidden(m_row);
+    auto const [begin, entry, head, rows, first_column] = *item();
+    int const first                                     = row - lane.quad;
     store_rows<Arithmetic, query_stride, in_packs>(
         m_output, [&](int b, int h) { return normalisation.value[2 * b + h]; }, m_scratch + first * query_stride,
         MatrixRows<ScalarType>(m_arguments.out.from(0, first_column), entry, head, begin + first, rows - first,
@@ -242,6 +245,8 @@ class MmaEngine {
     return in_scratch(layout.values) + m_stage * shape.keys * value_stride;
   }
 
+  KOKKOS_FORCEINLINE_FUNCTION MmaItem* item() const { return reinterpret_cast<MmaItem*>(in_scratch(layout.item)); }
+
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
     return {static_cast<int>(tile.query_begin) + m_row, static_cast<int>(tile.key_begin) + 2 * m_lane.member,
             count(tile.query_begin, tile.query_end) - m_row, count(tile.key_begin, tile.key_end) - 2 * m_lane.member};
@@ -254,13 +259,24 @@ class MmaEngine {
     rows.rows = count(tile.key_begin, tile.key_end);
     return rows;
   }
+  /// Found once: computed for every tile of keys, the addresses would take registers of parts of theirs.
+  template <class Copy>
+  KOKKOS_FORCEINLINE_FUNCTION void move_to_lane(MatrixRows<ScalarType const>& rows) const {
+    rows.data = hidden(rows.data + Copy(m_member.team_rank()).offset(rows.row_stride));
+  }
   KOKKOS_FORCEINLINE_FUNCTION void copy_keys(Tile const& tile) const {
-    copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, from(m_keys, tile), key_stage(),
-                                                                              in_packs || m_packed_keys);
+    if (m_packed_keys)
+      KeyCopy(m_member.team_rank())(from(m_keys, tile), key_stage());
+    else
+      copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, from(m_keys, tile),
+                                                                                key_stage(), false);
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_values(Tile const& tile) const {
-    copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(
-        m_member, from(m_values, tile), value_stage(), in_packs || m_packed_values);
+    if (m_packed_values)
+      ValueCopy(m_member.team_rank())(from(m_values, tile), value_stage());
+    else
+      copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, from(m_values, tile),
+                                                                                  value_stage(), false);
   }
   KOKKOS_FORCEINLINE_FUNCTION void split_values() const {
     split_rows<Arithmetic, shape.keys, shape.value_columns, shape.warps>(m_member, value_stage(), m_packed_values);

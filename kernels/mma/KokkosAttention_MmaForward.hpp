@@ -13,7 +13,7 @@
 #include <climits>
 
 /// \file
-/// The mma engine's forward kernel: league = (batch, head, query tile, part of the output's columns).
+/// The mma engine's forward kernel: league = (batch and head, query tile, part of the output's columns).
 
 namespace KokkosAttention::Impl {
 
@@ -29,10 +29,11 @@ struct MmaForwardKernel {
   M mask;
   DropoutOfWeights dropout;
   MmaTile tile;
+  index_t turns;
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaForwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights>{arguments, scores, mask, dropout,
-                                                                                  tile}(member);
+    MmaForwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights>{arguments, scores, mask,
+                                                                                  dropout,   tile,   turns}(member);
   }
 };
 
@@ -49,8 +50,10 @@ void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const
     auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
                                           tile.team_size, tile.vector_length);
     policy.set_scratch_size(0, Kokkos::PerTeam(tile.scratch_bytes + mma_scratch_alignment));
+    index_t const teams = space.cuda_device_prop().multiProcessorCount * Kernel::shape.teams;
+    index_t const turns = matrices_in_turns(teams, tile_slots(arguments, Side::queries, tile.queries));
     Kokkos::parallel_for("KokkosAttention::forward (mma)", as_kernel_argument(policy),
-                         Kernel{arguments, scores, mask, dropout, tile});
+                         Kernel{arguments, scores, mask, dropout, tile, turns});
   }
 }
 

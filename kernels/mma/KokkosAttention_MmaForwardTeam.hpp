@@ -28,11 +28,16 @@ struct MmaForwardTeam {
   M const& mask;
   DropoutOfWeights const& dropout;
   MmaTile const& tile;
+  index_t matrices_in_turns;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
     MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, arguments, tile);
-    for (index_t n = member.league_rank(); n < mma_forward_items(arguments, tile); n += member.league_size()) {
-      auto const [sequence, head, begin, end] = work_item(arguments, Side::queries, tile.queries, n / tile.value_parts);
+    index_t const places = tile_slots(arguments, Side::queries, tile.queries);
+    index_t const items  = mma_forward_items(arguments, tile);
+    for (index_t n = member.league_rank(); n < items; n += member.league_size()) {
+      WorkPlace const of =
+          place_in_turns(n / tile.value_parts, places, index_t(arguments.batch) * arguments.q_heads, matrices_in_turns);
+      auto const [sequence, head, begin, end] = work_item(arguments, Side::queries, tile.queries, of);
       if (begin >= end) continue;
       engine.set_part(static_cast<int>(n % tile.value_parts));
       forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},

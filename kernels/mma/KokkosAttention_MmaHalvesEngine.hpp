@@ -136,6 +136,7 @@ class MmaHalvesEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, 
     ScalarType const* const turned      = turned_in(visit);
     KOKKOSATTENTION_UNROLL
     for (int row = 0; row < own_rows; row += Arithmetic::steps) {
+      if constexpr (row_blocks == 1) load_fence();
       Left left[queries / 16];
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < queries / 16; ++b)

@@ -15,6 +15,10 @@
 
 namespace KokkosAttention::Impl {
 
+/// Loads of factors stay before or after it. Where all is unrolled, the compiler moves them ahead as far as it believes
+/// that there are registers for them, and then has to spill others.
+KOKKOS_FORCEINLINE_FUNCTION void load_fence() { warp_barrier(); }
+
 /// Adds a b to sums of row_blocks times two blocks.
 template <class Arithmetic, class PieceProducts, int row_blocks, int blocks, class Right>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_add_blocks(typename Arithmetic::Sum (&sums)[row_blocks][blocks], int n,
@@ -49,28 +53,32 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
                                                typename Arithmetic::Number const* other, MmaLane lane,
                                                [[maybe_unused]] T factor,
                                                typename Arithmetic::Sum (&result)[row_blocks][column_blocks]) {
-  using Sum = typename Arithmetic::Sum;
-  [[maybe_unused]] Sum small[row_blocks][column_blocks];
   KOKKOSATTENTION_UNROLL
   for (int b = 0; b < row_blocks; ++b) {
     KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < column_blocks; ++n) {
-      result[b][n] = {};
-      if constexpr (Arithmetic::splits) small[b][n] = {};
-    }
+    for (int n = 0; n < column_blocks; ++n) result[b][n] = {};
   }
-  KOKKOSATTENTION_UNROLL
-  for (int block = 0; block < columns / Arithmetic::steps; ++block) {
-    typename Arithmetic::Left left[row_blocks];
+  auto const add = [&](auto products) {
     KOKKOSATTENTION_UNROLL
-    for (int b = 0; b < row_blocks; ++b) left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane);
-    KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < column_blocks; n += 2) {
-      auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane);
-      if constexpr (Arithmetic::splits) multiply_add_blocks<Arithmetic>(small, n, left, right, SmallProducts());
-      multiply_add_blocks<Arithmetic>(result, n, left, right, LargeProducts());
+    for (int block = 0; block < columns / Arithmetic::steps; ++block) {
+      typename Arithmetic::Left left[row_blocks];
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b)
+        left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane, products);
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; n += 2) {
+        auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane, products);
+        multiply_add_blocks<Arithmetic>(result, n, left, right, products);
+      }
     }
+  };
+  // All small products come before the first large one. (Sums of their own would take registers, and large factors that
+  // are loaded twice cost less.)
+  if constexpr (Arithmetic::splits) {
+    add(SmallProducts());
+    load_fence();
   }
+  add(LargeProducts());
   if constexpr (Arithmetic::splits) {
     MmaRowPowers<Arithmetic, stride, column_blocks> const powers(other, lane);
     KOKKOSATTENTION_UNROLL
@@ -83,7 +91,7 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
           KOKKOSATTENTION_UNROLL
           for (int e = 0; e < 2; ++e) {
             float& x = result[b][n].value[2 * h + e];
-            x        = (x + small[b][n].value[2 * h + e]) * (of_row * (powers.value[n][e] * Arithmetic::product_unit));
+            x        = x * (of_row * (powers.value[n][e] * Arithmetic::product_unit));
           }
         }
       }
@@ -160,6 +168,7 @@ KOKKOS_FORCEINLINE_FUNCTION void add_product(typename Arithmetic::Sum const (&fa
     // of all tiles would lose a bit in each.
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < blocks; n += 2) {
+      if (row_blocks == 1 && n % 16 == 0) load_fence();
       typename Arithmetic::RightOfRows right[steps];
       Sum of_tile[row_blocks][2] = {};
       KOKKOSATTENTION_UNROLL

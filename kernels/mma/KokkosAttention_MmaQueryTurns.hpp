@@ -22,15 +22,6 @@
 
 namespace KokkosAttention::Impl {
 
-/// The item that is the n-th to be begun: of each head in turns, the tiles of later keys first.
-/// \param tiles of a head
-KOKKOS_INLINE_FUNCTION constexpr index_t item_in_turns(index_t n, index_t tiles, index_t heads,
-                                                       index_t heads_in_turns) {
-  index_t const first_head = n / (tiles * heads_in_turns) * heads_in_turns, rest = n - first_head * tiles;
-  index_t const turns = Kokkos::min(heads_in_turns, heads - first_head);
-  return (first_head + rest % turns) * tiles + tiles - 1 - rest / turns;
-}
-
 /// A team's turns. What a warp of the team has to remember, others do not look at.
 template <class Member, Scalar ScalarType>
 class MmaQueryTurns {

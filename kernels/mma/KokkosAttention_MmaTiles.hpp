@@ -94,17 +94,25 @@ KOKKOS_INLINE_FUNCTION constexpr int mma_other_numbers(int rows, int columns) {
   return (rows - 1) * stride + (Arithmetic::splits ? stride : columns);
 }
 
-/// Where the arrays in a team's scratch begin, in bytes: queries; stages of keys, and of values.
+/// What a team needs to know only after its loop over keys: in registers it would take those that products need.
+struct alignas(16) MmaItem {
+  index_t begin;  // where its queries begin in the arrays
+  int entry, head, queries;
+  int first_column;  // of the output
+};
+
+/// Where the arrays in a team's scratch begin, in bytes: queries; stages of keys, and of values; the work item.
 template <class Arithmetic>
 struct MmaLayout {
-  int keys, values, end;
+  int keys, values, item, end;
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaLayout(MmaShape const& shape) {
     constexpr int bytes = int(sizeof(typename Arithmetic::Number));
     int const rows      = shape.stages * shape.keys * bytes;
     keys                = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) * bytes;
     values              = keys + rows * Arithmetic::stride(shape.head_columns);
-    end                 = values + rows * Arithmetic::stride(shape.value_columns);
+    item                = values + rows * Arithmetic::stride(shape.value_columns);
+    end                 = item + int(sizeof(MmaItem));
   }
 };
 

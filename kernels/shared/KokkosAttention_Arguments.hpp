@@ -158,15 +158,41 @@ KOKKOS_FORCEINLINE_FUNCTION index_t work_items(AttentionArguments<ScalarType> co
   return tile_slots(arguments, side, rows) * arguments.batch * arguments.heads(side);
 }
 
-/// The n-th of them. Under a causal mask later queries see more keys, and earlier keys are seen by more queries:
-/// longest first.
+/// Which one it is: of a batch entry and head of its side, as matrices are counted, and of the slots of that one. Under
+/// a causal mask later queries see more keys, and earlier keys are seen by more queries: the longest is place 0.
+struct WorkPlace {
+  index_t matrix, place;
+};
+
+/// The place of the n-th item, where items of some matrices at a time are begun in turns: place 0 of each of these,
+/// then place 1. So the longest begin first, and what matrices' items read is still in a cache.
+KOKKOS_INLINE_FUNCTION constexpr WorkPlace place_in_turns(index_t n, index_t places, index_t matrices,
+                                                          index_t matrices_in_turns) {
+  index_t const first = n / (places * matrices_in_turns) * matrices_in_turns, rest = n - first * places;
+  index_t const turns = Kokkos::min(matrices_in_turns, matrices - first), place = rest / turns;
+  return {first + rest - place * turns, place};
+}
+
+/// So many matrices that their items are enough for all teams that run at once, twice.
+inline index_t matrices_in_turns(index_t teams, index_t places) {
+  return 2 * ((teams + places - 1) / Kokkos::max(places, index_t(1)));
+}
+
+template <Scalar ScalarType>
+KOKKOS_FORCEINLINE_FUNCTION WorkItem work_item(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
+                                               WorkPlace const& of) {
+  index_t const slot = side == Side::queries ? tile_slots(arguments, side, rows) - 1 - of.place : of.place;
+  SequenceRows const found =
+      rows_of_slot(arguments, side, rows, static_cast<int>(of.matrix / arguments.heads(side)), slot);
+  return {found.sequence, static_cast<int>(of.matrix % arguments.heads(side)), found.begin, found.end};
+}
+
+/// The n-th of them, one matrix after the other.
 template <Scalar ScalarType>
 KOKKOS_FORCEINLINE_FUNCTION WorkItem work_item(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
                                                index_t n) {
-  index_t const slots = tile_slots(arguments, side, rows), matrix = n / slots, slot = n % slots;
-  SequenceRows const found = rows_of_slot(arguments, side, rows, static_cast<int>(matrix / arguments.heads(side)),
-                                          side == Side::queries ? slots - 1 - slot : slot);
-  return {found.sequence, static_cast<int>(matrix % arguments.heads(side)), found.begin, found.end};
+  index_t const places = tile_slots(arguments, side, rows);
+  return work_item(arguments, side, rows, WorkPlace{n / places, n % places});
 }
 
 }  // namespace KokkosAttention::Impl

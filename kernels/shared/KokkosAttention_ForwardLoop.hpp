@@ -22,7 +22,7 @@
 ///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
 ///     engine.draw(tile, dropout)     draws which weights are kept
 ///     engine.load_keys(tile)         brings a tile of keys in
-///     engine.prefetch(tile)          the tile that is next to be loaded; for engines that load ahead
+///     engine.prefetch(tile, exists)  the tile that is next to be loaded, if there is one; for engines that load ahead
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
@@ -65,29 +65,33 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
   using Position  = typename PositionOf<Engine>::type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  auto const walk = walk_over_keys<Position>(mask, sequence, tile, tile_keys, keys);
-  // Finds the next tile that the mask does not leave empty.
-  auto const find = [&](Position begin, Tile& found) {
+  auto const walk     = walk_over_keys<Position>(mask, sequence, tile, tile_keys, keys);
+  auto const set_keys = [&](Tile& of, Position begin) {
+    of.key_begin = begin;
+    of.key_end   = walk.end_of(begin, tile_keys);
+  };
+  // Moves on to the next tile that the mask does not leave empty.
+  auto const find = [&](Position& begin) {
     for (; begin < walk.end; begin += tile_keys) {
-      Position const end         = walk.end_of(begin, tile_keys);
-      found.key_begin            = begin;
-      found.key_end              = end;
-      Coverage const tile_covers = walk.coverage(mask, found, begin, end);
+      Tile found = tile;
+      set_keys(found, begin);
+      Coverage const tile_covers = walk.coverage(mask, found, begin, static_cast<Position>(found.key_end));
       if (tile_covers != Coverage::none) return tile_covers;
     }
     return Coverage::none;
   };
-  Tile next            = tile;
-  Coverage next_covers = find(walk.first, next);
+  Position next_begin  = walk.first;
+  Coverage next_covers = find(next_begin);
   while (next_covers != Coverage::none) {
     Coverage const tile_covers = next_covers;
-    tile                       = next;
-    next_covers                = find(static_cast<Position>(tile.key_begin) + tile_keys, next);
+    set_keys(tile, next_begin);
+    next_begin += tile_keys;
+    next_covers = find(next_begin);
 
     engine.load_keys(tile);
-    if constexpr (requires { engine.prefetch(next); }) {
-      if (next_covers != Coverage::none) engine.prefetch(next);
-    }
+    Tile next = tile;
+    set_keys(next, next_begin);
+    if constexpr (requires { engine.prefetch(next, true); }) engine.prefetch(next, next_covers != Coverage::none);
     if (dropout.active()) engine.draw(tile, dropout);
     engine.multiply_query_key(tile);
     engine.load_values(tile);

@@ -53,7 +53,7 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
     index_t const items = KA::Impl::mma_forward_items(arguments, tile);
     WarpEmulation::run(
         league(tile, items, schedule, inputs(arguments)),
-        KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout>{arguments, scores, mask, dropout, tile});
+        KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout>{arguments, scores, mask, dropout, tile, 3});
   }
 }
 
