@@ -15,6 +15,7 @@
 ///
 ///     engine.clear_sums()                         clears a tile of sums
 ///     engine.begin(sequence, tile)                loads the queries
+///     engine.prefetch(sequence, tile)             what begins next; for engines that load ahead
 ///     engine.accumulate(tile)                     adds the gradients of scores to the sums
 ///     engine.for_each_sum(rows, columns, store)   store(row, column, sum)
 ///     engine.for_each_row_sum(side, rows, store)  store(row, sum along the other side)
@@ -39,6 +40,42 @@ struct BackwardArrays {
   }
 
   Tensor<T const> computed_delta() const { return {delta.data, {delta.stride[0], delta.stride[1], 1, 0}}; }
+};
+
+/// Counts (batch entry, head, tile of the other side) in steps of several, the tiles first, without divisions.
+class BiasVisits {
+  struct Place {
+    index_t entry, head, tile;
+  };
+
+  index_t m_entries, m_heads, m_tiles;
+  Place m_step, m_place;
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION BiasVisits(index_t entries, index_t heads, index_t tiles, index_t first, index_t step)
+      : m_entries(heads > 0 && tiles > 0 ? entries : 0), m_heads(heads), m_tiles(tiles) {
+    if (m_entries == 0) tiles = heads = 1;
+    auto const place = [&](index_t n) { return Place{n / tiles / heads, n / tiles % heads, n % tiles}; };
+    m_step           = place(step);
+    m_place          = place(first);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION bool more() const { return m_place.entry < m_entries; }
+  KOKKOS_FORCEINLINE_FUNCTION void step() {
+    m_place.tile += m_step.tile;
+    m_place.head += m_step.head + carry(m_place.tile, m_tiles);
+    m_place.entry += m_step.entry + carry(m_place.head, m_heads);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION int entry() const { return static_cast<int>(m_place.entry); }
+  KOKKOS_FORCEINLINE_FUNCTION int head() const { return static_cast<int>(m_place.head); }
+  KOKKOS_FORCEINLINE_FUNCTION index_t tile() const { return m_place.tile; }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION static index_t carry(index_t& digit, index_t base) {
+    if (digit < base) return 0;
+    digit -= base;
+    return 1;
+  }
 };
 
 /// Work items are (gradient's batch entry and head, tile of the own side, split, part).
@@ -106,24 +143,40 @@ struct BiasGradientLoop {
     }
   }
 
+  /// A tile of a sequence, and what the mask lets through of it.
+  struct Visit {
+    Sequence sequence;
+    Tile tile;
+    Coverage covers;
+  };
+
   /// Sums over what the bias broadcasts along, tiles [first_other, last_other) of the other side among it.
   template <class Engine>
-  KOKKOS_FUNCTION void sum_visits(Engine& engine, Sequence const& own, Tile tile, int part, index_t first_other,
+  KOKKOS_FUNCTION void sum_visits(Engine& engine, Sequence const& own, Tile const& tile, int part, index_t first_other,
                                   index_t last_other) const {
     engine.clear_sums();
-    index_t const tiles  = last_other - first_other;
-    int const heads      = plan.sum_heads ? arguments.q_heads : 1;
-    index_t const visits = index_t(plan.sum_batch ? arguments.batch : 1) * heads * tiles;
-    for (index_t visit = part; visit < visits; visit += plan.parts) {
-      Sequence const sequence = plan.sum_batch ? arguments.batch_entry(static_cast<int>(visit / tiles / heads)) : own;
-      tile.batch              = sequence.batch;
-      if (plan.sum_heads) tile.head = static_cast<int>(visit / tiles % heads);
-      set_other(tile, sequence, first_other + visit % tiles);
-      auto const sequence_mask   = mask.in_sequence(sequence);
-      Coverage const tile_covers = Impl::coverage(sequence_mask, tile);
-      if (tile_covers == Coverage::none) continue;
-      engine.begin(sequence, tile);
-      backward_tile<ScoreInput::bias>(engine, scores, sequence_mask, dropout, sequence, tile, tile_covers);
+    BiasVisits visits(plan.sum_batch ? arguments.batch : 1, plan.sum_heads ? arguments.q_heads : 1,
+                      last_other - first_other, part, plan.parts);
+    auto const find_next = [&](Visit& found) {
+      for (found.covers = Coverage::none; found.covers == Coverage::none && visits.more(); visits.step()) {
+        if (plan.sum_batch) found.sequence = arguments.batch_entry(visits.entry());
+        found.tile.batch = found.sequence.batch;
+        if (plan.sum_heads) found.tile.head = visits.head();
+        set_other(found.tile, found.sequence, first_other + visits.tile());
+        found.covers = Impl::coverage(mask.in_sequence(found.sequence), found.tile);
+      }
+    };
+    Visit next{own, tile, Coverage::none};
+    find_next(next);
+    while (next.covers != Coverage::none) {
+      Visit const visit = next;
+      engine.begin(visit.sequence, visit.tile);
+      find_next(next);
+      if constexpr (requires { engine.prefetch(next.sequence, next.tile); }) {
+        if (next.covers != Coverage::none) engine.prefetch(next.sequence, next.tile);
+      }
+      backward_tile<ScoreInput::bias>(engine, scores, mask.in_sequence(visit.sequence), dropout, visit.sequence,
+                                      visit.tile, visit.covers);
     }
   }
 
