@@ -70,7 +70,8 @@ class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, f
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
-    if (has_rows(tile)) Base::for_each_row(tile, f);
+    if (!has_rows(tile)) return;
+    Base::for_each_row(hidden_place(tile), f);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const& tile) {
@@ -98,15 +99,23 @@ class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, f
   }
 
  private:
+  /// Visits of one tile, of several heads, have all that follows from positions in common: registers would hold it.
+  KOKKOS_FORCEINLINE_FUNCTION static Tile hidden_place(Tile const& tile) {
+    auto const hide = [](index_t position) { return hidden(static_cast<int>(position)); };
+    return {tile.batch,          tile.head,           hide(tile.query_begin), hide(tile.query_end),
+            hide(tile.key_begin), hide(tile.key_end)};
+  }
+
   /// Short sequences leave some warps nothing to do.
   KOKKOS_FORCEINLINE_FUNCTION bool has_rows(Tile const& tile) const { return m_row - m_lane.quad < count(own, tile); }
 
   /// Begins to copy a visit's rows to the stage that is in use, and to load what is known of its queries.
   KOKKOS_FORCEINLINE_FUNCTION void copy(Sequence const& sequence, Tile const& tile) {
-    Base::begin_rows(sequence, tile);
-    Base::copy_own(tile);
-    Base::copy_other(Base::first(Side::keys, tile), Base::second(Side::keys, tile), nullptr, nullptr, 0);
-    m_arriving = Base::own_statistics(tile);
+    Tile const here = hidden_place(tile);
+    Base::begin_rows(sequence, here);
+    Base::copy_own(here);
+    Base::copy_other(Base::first(Side::keys, here), Base::second(Side::keys, here), nullptr, nullptr, 0);
+    m_arriving = Base::own_statistics(here);
   }
 
   template <class Store>

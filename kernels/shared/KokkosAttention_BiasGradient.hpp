@@ -42,36 +42,41 @@ struct BackwardArrays {
   Tensor<T const> computed_delta() const { return {delta.data, {delta.stride[0], delta.stride[1], 1, 0}}; }
 };
 
-/// Counts (batch entry, head, tile of the other side) in steps of several, the tiles first, without divisions.
-class BiasVisits {
-  struct Place {
-    index_t entry, head, tile;
-  };
+/// Of which batch entry, head and tile of the other side a tile of scores is.
+struct BiasVisit {
+  int entry, head;
+  index_t tile;
+};
 
-  index_t m_entries, m_heads, m_tiles;
-  Place m_step, m_place;
+/// Counts visits in steps of several, the tiles first, without divisions.
+class BiasVisits {
+  BiasVisit m_end, m_step, m_next;
 
  public:
-  KOKKOS_FORCEINLINE_FUNCTION BiasVisits(index_t entries, index_t heads, index_t tiles, index_t first, index_t step)
-      : m_entries(heads > 0 && tiles > 0 ? entries : 0), m_heads(heads), m_tiles(tiles) {
-    if (m_entries == 0) tiles = heads = 1;
-    auto const place = [&](index_t n) { return Place{n / tiles / heads, n / tiles % heads, n % tiles}; };
-    m_step           = place(step);
-    m_place          = place(first);
+  KOKKOS_FORCEINLINE_FUNCTION BiasVisits(int entries, int heads, index_t tiles, int first, int step)
+      : m_end{heads > 0 && tiles > 0 ? entries : 0, heads, tiles} {
+    auto const place = [&](int n) -> BiasVisit {
+      if (m_end.entry == 0) return {};
+      index_t const matrix = n / tiles;
+      return {static_cast<int>(matrix / heads), static_cast<int>(matrix % heads), n % tiles};
+    };
+    m_step = place(step);
+    m_next = place(first);
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION bool more() const { return m_place.entry < m_entries; }
-  KOKKOS_FORCEINLINE_FUNCTION void step() {
-    m_place.tile += m_step.tile;
-    m_place.head += m_step.head + carry(m_place.tile, m_tiles);
-    m_place.entry += m_step.entry + carry(m_place.head, m_heads);
+  KOKKOS_FORCEINLINE_FUNCTION bool more() const { return m_next.entry < m_end.entry; }
+  /// Goes on to the next one; returns the one that was next.
+  KOKKOS_FORCEINLINE_FUNCTION BiasVisit take() {
+    BiasVisit const taken = m_next;
+    m_next.tile += m_step.tile;
+    m_next.head += m_step.head + carry(m_next.tile, m_end.tile);
+    m_next.entry += m_step.entry + carry(m_next.head, m_end.head);
+    return taken;
   }
-  KOKKOS_FORCEINLINE_FUNCTION int entry() const { return static_cast<int>(m_place.entry); }
-  KOKKOS_FORCEINLINE_FUNCTION int head() const { return static_cast<int>(m_place.head); }
-  KOKKOS_FORCEINLINE_FUNCTION index_t tile() const { return m_place.tile; }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION static index_t carry(index_t& digit, index_t base) {
+  template <class Digit>
+  KOKKOS_FORCEINLINE_FUNCTION static int carry(Digit& digit, Digit base) {
     if (digit < base) return 0;
     digit -= base;
     return 1;
@@ -110,73 +115,83 @@ struct BiasGradientLoop {
     int const head     = static_cast<int>(digit(plan.heads));
     int const entry    = static_cast<int>(rest);
 
-    auto const [sequence, begin, end] = rows_of_slot(arguments, plan.own, plan.rows(plan.own), entry, slot);
-    if (begin >= end) return;
+    using Position                             = typename PositionOf<Engine>::type;
+    auto const [sequence, first_row, past_row] = rows_of_slot(arguments, plan.own, plan.rows(plan.own), entry, slot);
+    if (first_row >= past_row) return;
+    Position const begin = static_cast<Position>(first_row), end = static_cast<Position>(past_row);
     Side const other          = plan.own == Side::queries ? Side::keys : Side::queries;
     index_t const other_tiles = BiasGradientPlan::tiles(sequence.length(other), plan.rows(other));
-    if (plan.sum_other) {
-      sum_visits(engine, sequence, tile_of(sequence, head, begin, end), part, 0, other_tiles);
-      store_row_sums(engine, sequence, entry, head, begin, end, part);
-    } else {
-      for (index_t t = split; t < other_tiles; t += plan.splits) {
-        Tile tile = tile_of(sequence, head, begin, end);
-        set_other(tile, sequence, t);
-        sum_visits(engine, sequence, tile, part, t, t + 1);
+    // Tiles of the other side are visited one after the other, or each has sums of its own.
+    index_t const sums = plan.sum_other ? 1 : other_tiles, visited = plan.sum_other ? other_tiles : 1;
+    for (index_t t = split; t < sums; t += plan.splits) {
+      Tile tile = tile_of(sequence, head, begin, end);
+      set_other<Position>(tile, sequence, t);
+      sum_visits(engine, sequence, tile, part, t, visited);
+      if (plan.sum_other)
+        store_row_sums(engine, sequence, entry, head, begin, end, part);
+      else
         store_tile(engine, sequence, entry, tile, part);
-      }
     }
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION Tile tile_of(Sequence const& sequence, int head, index_t begin, index_t end) const {
+  template <class Position>
+  KOKKOS_FORCEINLINE_FUNCTION Tile tile_of(Sequence const& sequence, int head, Position begin, Position end) const {
     return plan.own == Side::queries ? Tile{sequence.batch, head, begin, end, 0, 0}
                                      : Tile{sequence.batch, head, 0, 0, begin, end};
   }
 
+  template <class Position>
   KOKKOS_FORCEINLINE_FUNCTION void set_other(Tile& tile, Sequence const& sequence, index_t t) const {
-    if (plan.own == Side::queries) {
-      tile.key_begin = t * plan.rows(Side::keys);
-      tile.key_end   = Kokkos::min(tile.key_begin + plan.rows(Side::keys), sequence.k_len);
-    } else {
-      tile.query_begin = t * plan.rows(Side::queries);
-      tile.query_end   = Kokkos::min(tile.query_begin + plan.rows(Side::queries), sequence.q_len);
-    }
+    Side const other     = plan.own == Side::queries ? Side::keys : Side::queries;
+    Position const begin = static_cast<Position>(t * plan.rows(other));
+    Position const end = static_cast<Position>(Kokkos::min(index_t(begin) + plan.rows(other), sequence.length(other)));
+    (other == Side::keys ? tile.key_begin : tile.query_begin) = begin;
+    (other == Side::keys ? tile.key_end : tile.query_end)     = end;
   }
 
-  /// A tile of a sequence, and what the mask lets through of it.
-  struct Visit {
-    Sequence sequence;
-    Tile tile;
-    Coverage covers;
-  };
-
-  /// Sums over what the bias broadcasts along, tiles [first_other, last_other) of the other side among it.
+  /// Sums over what the bias broadcasts along, some tiles of the other side among it.
   template <class Engine>
-  KOKKOS_FUNCTION void sum_visits(Engine& engine, Sequence const& own, Tile const& tile, int part, index_t first_other,
-                                  index_t last_other) const {
+  KOKKOS_FUNCTION void sum_visits(Engine& engine, Sequence const& own, Tile const& own_tile, int part,
+                                  index_t first_other, index_t other_tiles) const {
+    using Position = typename PositionOf<Engine>::type;
     engine.clear_sums();
-    BiasVisits visits(plan.sum_batch ? arguments.batch : 1, plan.sum_heads ? arguments.q_heads : 1,
-                      last_other - first_other, part, plan.parts);
-    auto const find_next = [&](Visit& found) {
-      for (found.covers = Coverage::none; found.covers == Coverage::none && visits.more(); visits.step()) {
-        if (plan.sum_batch) found.sequence = arguments.batch_entry(visits.entry());
-        found.tile.batch = found.sequence.batch;
-        if (plan.sum_heads) found.tile.head = visits.head();
-        set_other(found.tile, found.sequence, first_other + visits.tile());
-        found.covers = Impl::coverage(mask.in_sequence(found.sequence), found.tile);
-      }
+    BiasVisits visits(plan.sum_batch ? arguments.batch : 1, plan.sum_heads ? arguments.q_heads : 1, other_tiles, part,
+                      plan.parts);
+    auto const sequence_of = [&](BiasVisit const& visit) {
+      return plan.sum_batch ? arguments.batch_entry(visit.entry) : own;
     };
-    Visit next{own, tile, Coverage::none};
-    find_next(next);
-    while (next.covers != Coverage::none) {
-      Visit const visit = next;
-      engine.begin(visit.sequence, visit.tile);
-      find_next(next);
-      if constexpr (requires { engine.prefetch(next.sequence, next.tile); }) {
-        if (next.covers != Coverage::none) engine.prefetch(next.sequence, next.tile);
+    auto const tile_of_visit = [&](BiasVisit const& visit, Sequence const& sequence) {
+      Tile tile  = own_tile;
+      tile.batch = sequence.batch;
+      if (plan.sum_heads) tile.head = visit.head;
+      set_other<Position>(tile, sequence, first_other + visit.tile);
+      return tile;
+    };
+    auto const find_next = [&](BiasVisit& found) {
+      while (visits.more()) {
+        found                   = visits.take();
+        Sequence const sequence = sequence_of(found);
+        Coverage const covers   = Impl::coverage(mask.in_sequence(sequence), tile_of_visit(found, sequence));
+        if (covers != Coverage::none) return covers;
       }
-      backward_tile<ScoreInput::bias>(engine, scores, mask.in_sequence(visit.sequence), dropout, visit.sequence,
-                                      visit.tile, visit.covers);
+      return Coverage::none;
+    };
+    BiasVisit next{};
+    Coverage next_covers = find_next(next);
+    while (next_covers != Coverage::none) {
+      Sequence const sequence = sequence_of(next);
+      Tile const tile         = tile_of_visit(next, sequence);
+      Coverage const covers   = next_covers;
+      engine.begin(sequence, tile);
+      next_covers = find_next(next);
+      if constexpr (requires { engine.prefetch(sequence, tile); }) {
+        if (next_covers != Coverage::none) {
+          Sequence const next_sequence = sequence_of(next);
+          engine.prefetch(next_sequence, tile_of_visit(next, next_sequence));
+        }
+      }
+      backward_tile<ScoreInput::bias>(engine, scores, mask.in_sequence(sequence), dropout, sequence, tile, covers);
     }
   }
 
