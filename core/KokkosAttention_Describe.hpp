@@ -150,13 +150,13 @@ void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
   describe_tile(text, name, tile.columns, tile.rows, tile);
 }
 
-/// \param portable_tile tile of a target; the bias gradient is the portable engine's
+/// \param portable_tile tile of a target; a bias gradient for which no tile fits is the portable engine's
 template <Scalar ScalarType, class TileOf>
 void describe_mma(std::ostream& text, BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles,
                   TileOf const& portable_tile) {
   text << "  engine: mma\n";
   for (int n = 0; n < tiles.count; ++n) describe_mma<ScalarType>(text, tiles.tile[n]);
-  if (arguments.dbias.data == nullptr) return;
+  if (arguments.dbias.data == nullptr || mma_bias_tile<ScalarType>(tiles).shape >= 0) return;
   PortableBackwardTile const tile = portable_tile(GradientOf::bias);
   describe_tile(text, "dbias tile (portable)", tile.rows, tile.columns, tile);
 }

@@ -49,17 +49,20 @@ TEMPLATE_TEST_CASE("mma tiles", "[mma][tiles]", MMA_TYPES) {
 
 TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
   int const head_dim = GENERATE(1, 8, 31, 64, 65, 100, 128, 129, 200, 256);
-  bool const dq = GENERATE(false, true), dk = GENERATE(false, true), dv = GENERATE(false, true);
-  CAPTURE(head_dim, dq, dk, dv);
-  MmaBackwardTiles const tiles = choose_mma_backward_tiles<TestType>({head_dim, head_dim, h100_scratch}, dq, dk, dv);
-  REQUIRE((tiles.count > 0) == (dq || dk || dv));
+  bool const dq = GENERATE(false, true), dk = GENERATE(false, true), dv = GENERATE(false, true),
+             dbias = GENERATE(false, true);
+  CAPTURE(head_dim, dq, dk, dv, dbias);
+  MmaBackwardTiles const tiles =
+      choose_mma_backward_tiles<TestType>({head_dim, head_dim, h100_scratch}, dq, dk, dv, dbias);
+  REQUIRE((tiles.count > 0) == (dq || dk || dv || dbias));
+  REQUIRE((KA::Impl::mma_bias_tile<TestType>(tiles).shape >= 0) == dbias);
   bool has_dq = false, has_dk = false, has_dv = false;
   for (int n = 0; n < tiles.count; ++n) {
     auto const& tile  = tiles.tile[n];
     auto const& shape = KA::Impl::mma_backward_shapes<TestType>[tile.shape];
     REQUIRE(tile.scratch_bytes * shape.teams <= h100_scratch);
     REQUIRE(shape.head_columns >= head_dim);
-    REQUIRE(tile.parts * std::max(shape.first_columns, shape.second_columns) >= head_dim);
+    if (!shape.computes_bias()) REQUIRE(tile.parts * std::max(shape.first_columns, shape.second_columns) >= head_dim);
     REQUIRE(tile.columns % 8 == 0);
     REQUIRE(tile.rows == 16 * shape.row_blocks * tile.team_size / (shape.pairs ? 2 : 1));
     REQUIRE((!shape.turns || (dq && dk && dv)));
@@ -78,12 +81,16 @@ TEMPLATE_TEST_CASE("mma tiles where scratch is for fewer teams than wanted, or f
       CAPTURE(scratch, head_dim);
       MmaTile const tile = choose_mma_tile<TestType>({head_dim, head_dim, scratch});
       MmaBackwardTiles const tiles =
-          choose_mma_backward_tiles<TestType>({head_dim, head_dim, scratch}, true, true, true);
+          choose_mma_backward_tiles<TestType>({head_dim, head_dim, scratch}, true, true, true, true);
       if (tile.shape >= 0) REQUIRE(tile.scratch_bytes <= scratch);
       for (int n = 0; n < tiles.count; ++n) REQUIRE(tiles.tile[n].scratch_bytes <= scratch);
       if (scratch == a100_scratch && head_dim <= 64) REQUIRE((tile.shape >= 0 && tiles.count > 0));
       if (scratch == a100_scratch && sizeof(TestType) == 2) REQUIRE((tile.shape >= 0 && tiles.count > 0));
       if (scratch == 1000) REQUIRE((tile.shape < 0 && tiles.count == 0));
+      // The gradient of a bias is taken by the portable engine where its tile alone does not fit.
+      bool const with_bias = KA::Impl::mma_bias_tile<TestType>(tiles).shape >= 0;
+      REQUIRE((!with_bias || tiles.count > 1));
+      if (sizeof(TestType) == 2) REQUIRE(with_bias == (tiles.count > 0));
     }
   }
 }
@@ -93,7 +100,7 @@ TEMPLATE_TEST_CASE("mma tiles end at a head dimension of 256", "[mma][tiles]", M
   int const head_dim   = of_values ? 8 : 257;
   int const value_dim  = of_values ? 257 : 8;
   REQUIRE(choose_mma_tile<TestType>({head_dim, value_dim, h100_scratch}).shape < 0);
-  REQUIRE(choose_mma_backward_tiles<TestType>({head_dim, value_dim, h100_scratch}, true, true, true).count == 0);
+  REQUIRE(choose_mma_backward_tiles<TestType>({head_dim, value_dim, h100_scratch}, true, true, true, true).count == 0);
   // No values to sum: still a tile, for the LSE.
   REQUIRE(choose_mma_tile<TestType>({8, 0, h100_scratch}).value_parts == 1);
 }

@@ -4,8 +4,8 @@
 #ifndef KOKKOSATTENTION_MMABACKWARD_HPP
 #define KOKKOSATTENTION_MMABACKWARD_HPP
 
-#include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_MmaBackwardTeam.hpp>
+#include <KokkosAttention_MmaBiasGradient.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
@@ -14,11 +14,10 @@
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
 #include <climits>
-#include <string>
 
 /// \file
 /// The mma engine's backward pass: one kernel for dQ, dK and dV, or one for dQ, and one for dK and dV together or one
-/// for each; rowsum(dO O) and dBias are the portable engine's.
+/// for each, and one for dBias; rowsum(dO O) is the portable engine's, and dBias too where no tile fits.
 
 namespace KokkosAttention::Impl {
 
@@ -43,16 +42,13 @@ template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class S
 void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const& data, Scores const& scores,
                   M const& mask, DropoutOfWeights const& dropout, int most_teams) {
   if constexpr (shape_number < mma_backward_shape_count<ScalarType>) {
-    if (data.tile.shape != shape_number)
-      return mma_gradient<shape_number + 1>(space, data, scores, mask, dropout, most_teams);
-    using Kernel        = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
-    index_t const items = mma_backward_items(data, Kernel::shape.own);
-    if (items == 0) return;
-    auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
-                                          data.tile.team_size, data.tile.vector_length);
-    policy.set_scratch_size(0, Kokkos::PerTeam(data.tile.scratch_bytes + mma_scratch_alignment));
-    Kokkos::parallel_for(std::string("KokkosAttention::backward, ") + gradient_names(Kernel::shape) + " (mma)",
-                         as_kernel_argument(policy), Kernel{data, scores, mask, dropout});
+    if constexpr (!mma_backward_shapes<ScalarType>[shape_number].computes_bias()) {
+      using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
+      if (data.tile.shape == shape_number)
+        return launch_mma_gradient(space, data.tile, mma_backward_items(data, Kernel::shape.own), most_teams,
+                                   Kernel{data, scores, mask, dropout});
+    }
+    mma_gradient<shape_number + 1>(space, data, scores, mask, dropout, most_teams);
   }
 }
 
@@ -75,10 +71,7 @@ struct MmaBackwardArrays {
 template <class ExecutionSpace, Scalar ScalarType>
 std::size_t mma_backward_workspace(BackwardArguments<ScalarType> const& arguments, MmaBackwardTiles const& tiles) {
   WorkspaceCarver carver(nullptr);
-  MmaBackwardArrays<ScalarType> const arrays(
-      carver, arguments,
-      portable_bias_plan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)),
-      tiles);
+  MmaBackwardArrays<ScalarType> const arrays(carver, arguments, mma_bias_plan<ExecutionSpace>(arguments, tiles), tiles);
   return carver.bytes();
 }
 
@@ -101,8 +94,7 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
                   int most_teams = INT_MAX) {
   using T = accumulation_t<ScalarType>;
   Kokkos::Profiling::ScopedRegion const region("KokkosAttention::backward (mma)");
-  PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
-  BiasGradientPlan const plan          = portable_bias_plan(arguments, bias_tile);
+  BiasGradientPlan const plan = mma_bias_plan<ExecutionSpace>(arguments, tiles);
   WorkspaceCarver carver(workspace);
   MmaBackwardArrays<ScalarType> const arrays(carver, arguments, plan, tiles);
   Tensor<T const> const delta = arrays.shared.computed_delta();
@@ -110,7 +102,9 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   compute_delta(space, arguments, arrays.shared.delta.data);
   for (int n = 0; n < tiles.count; ++n) {
     MmaBackwardData<ScalarType> const data{arguments, delta, tiles.tile[n], arrays.turns};
-    if (mma_backward_shapes<ScalarType>[data.tile.shape].turns)
+    MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[data.tile.shape];
+    if (shape.computes_bias()) continue;
+    if (shape.turns)
       mma_gradients_in_turns(space, data, scores, mask, dropout, most_teams);
     else
       mma_gradient(space, data, scores, mask, dropout, most_teams);
@@ -118,10 +112,10 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   // Plain calls have no bias.
   if constexpr (!is_plain<DropoutOfWeights>) {
     if (arguments.dbias.data != nullptr)
-      portable_bias_gradient(space,
-                             BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.shared.partial,
-                                                                     arrays.shared.part_stride, scores, mask, dropout},
-                             delta, bias_tile, most_teams);
+      mma_bias_gradient(space,
+                        BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.shared.partial,
+                                                                arrays.shared.part_stride, scores, mask, dropout},
+                        delta, mma_bias_tile<ScalarType>(tiles), most_teams);
   }
 }
 

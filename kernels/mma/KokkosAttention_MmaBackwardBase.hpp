@@ -34,10 +34,10 @@ struct MmaBackwardData {
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaBackwardBase : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
-  using Base::begin_of, Base::begin_rows, Base::first, Base::head, Base::second, Base::usable_lse;
+  using Base::begin_of, Base::head, Base::usable_lse;
 
  protected:
-  using Base::array_row, Base::count, Base::m_arguments, Base::m_sequence;
+  using Base::array_row, Base::begin_rows, Base::count, Base::first, Base::m_arguments, Base::m_sequence, Base::second;
 
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
@@ -56,10 +56,10 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaBackwardLayout<ScalarType> layout{shape};
 
- private:
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
   using Statistics = typename TileRows::Statistics;
 
+ private:
   typename Arithmetic::Exponential m_exponential;
   ScalarType* m_scratch;
   bool m_ahead    = false;  // the next tile's copies have begun
@@ -88,16 +88,17 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   Sum m_scores[row_blocks][column_blocks], m_gradients[row_blocks][column_blocks];
 
   /// \param row, column of the team's tile, from which the warp has its scores and gradients
-  KOKKOS_FORCEINLINE_FUNCTION MmaBackwardBase(Member const& member, MmaBackwardData<ScalarType> const& data,
-                                              MmaLane lane, int row, int column)
-      : Base(data.arguments),
+  KOKKOS_FORCEINLINE_FUNCTION MmaBackwardBase(Member const& member, BackwardArguments<ScalarType> const& arguments,
+                                              Tensor<T const> const& deltas, std::size_t scratch_bytes, MmaLane lane,
+                                              int row, int column)
+      : Base(arguments),
         m_exponential(lane),
-        m_scratch(as_shared(static_cast<ScalarType*>(
-            member.team_scratch(0).get_shmem_aligned(data.tile.scratch_bytes, mma_scratch_alignment)))),
-        m_first_rows(data.arguments.q, 0, 0, 0, 0, 0),
-        m_second_rows(data.arguments.q, 0, 0, 0, 0, 0),
+        m_scratch(as_shared(
+            static_cast<ScalarType*>(member.team_scratch(0).get_shmem_aligned(scratch_bytes, mma_scratch_alignment)))),
+        m_first_rows(arguments.q, 0, 0, 0, 0, 0),
+        m_second_rows(arguments.q, 0, 0, 0, 0, 0),
         m_member(member),
-        m_deltas(data.delta),
+        m_deltas(deltas),
         m_lane(lane),
         m_row(row + lane.quad),
         m_column(column) {}
@@ -137,21 +138,37 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     begin_rows(sequence, tile);
     wait_for_copies();
     m_member.team_barrier();  // some threads may still be at work on the team's last tile
-    copy_own(first(own, tile), own_first());
-    if constexpr (shape.own_arrays() == 2) copy_own(second(own, tile), own_second());
-    if constexpr (own == Side::queries) {
-      KOKKOSATTENTION_UNROLL
-      for (int h = 0; h < 2 * row_blocks; ++h) {
-        index_t const i = tile.query_begin + m_row + 8 * h;
-        bool const real = i < tile.query_end;
-        m_statistics.lse[h] =
-            real ? exponents_lse(m_arguments.lse(sequence.entry, tile.head, sequence.q_begin + i, 0)) : T(0);
-        m_statistics.delta[h] = real ? m_deltas(sequence.entry, tile.head, sequence.q_begin + i, 0) : T(0);
-      }
-    }
+    copy_own(tile);
+    if constexpr (own == Side::queries) set_statistics(own_statistics(tile));
     m_ahead = m_has_next = false;
     m_rows_head          = -1;
     m_begins             = splits;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void copy_own(Tile const& tile) const {
+    auto const copy = [&](Rows const& rows, ScalarType* to) {
+      copy_own_rows_ahead<Arithmetic, in_packs, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
+    };
+    copy(first(own, tile), own_first());
+    if constexpr (shape.own_arrays() == 2) copy(second(own, tile), own_second());
+  }
+
+  /// Of the own queries, as they are in memory.
+  KOKKOS_FORCEINLINE_FUNCTION Statistics own_statistics(Tile const& tile) const {
+    Statistics result;
+    KOKKOSATTENTION_UNROLL
+    for (int h = 0; h < 2 * row_blocks; ++h) {
+      index_t const i = tile.query_begin + m_row + 8 * h, row = m_sequence.q_begin + i;
+      bool const real = i < tile.query_end;
+      result.lse[h]   = real ? m_arguments.lse(m_sequence.entry, tile.head, row, 0) : T(0);
+      result.delta[h] = real ? m_deltas(m_sequence.entry, tile.head, row, 0) : T(0);
+    }
+    return result;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void set_statistics(Statistics const& of_queries) {
+    m_statistics = of_queries;
+    KOKKOSATTENTION_UNROLL
+    for (int h = 0; h < 2 * row_blocks; ++h) m_statistics.lse[h] = exponents_lse(of_queries.lse[h]);
   }
 
   /// Waits for a tile's rows. All threads see them after a team barrier, which comes next.
@@ -179,13 +196,17 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     m_has_next = false;
   }
 
+  KOKKOS_FORCEINLINE_FUNCTION void split_own(Tile const& tile) const {
+    split<own_rows>(first(own, tile), own_first());
+    if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
+  }
   /// Splits rows of the other side, and the own ones when they have just arrived.
   KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile, Rows const& q_or_k, Rows const& do_or_v) {
-    if (m_begins) {
-      split<own_rows>(first(own, tile), own_first());
-      if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
-    }
+    if (m_begins) split_own(tile);
     m_begins = false;
+    split_other(q_or_k, do_or_v);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void split_other(Rows const& q_or_k, Rows const& do_or_v) const {
     split<shape.columns>(q_or_k, other_first());
     split<shape.columns>(do_or_v, other_second());
   }
@@ -240,8 +261,12 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     }
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_first() const { return m_scratch; }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const { return in_scratch<ScalarType>(layout.own_second); }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_first() const {
+    return in_scratch<ScalarType>(m_stage * layout.own_stage_bytes);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* own_second() const {
+    return in_scratch<ScalarType>(layout.own_second + m_stage * layout.own_stage_bytes);
+  }
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* other_first() const {
     return in_scratch<ScalarType>(layout.stages + m_stage * layout.stage_bytes);
   }
@@ -251,6 +276,11 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   template <class Element>
   KOKKOS_FORCEINLINE_FUNCTION Element* in_scratch(int bytes) const {
     return reinterpret_cast<Element*>(reinterpret_cast<std::byte*>(m_scratch) + bytes);
+  }
+
+  /// Where a warp has its own 16 row_blocks rows of a team's.
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows(ScalarType* rows) const {
+    return rows + (m_row - m_lane.quad) * own_stride;
   }
 
   /// \param own_rows the warp's first
@@ -295,10 +325,6 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query, bool delta) const {
     T* const first = in_scratch<T>(layout.stages + m_stage * layout.stage_bytes + layout.statistics);
     return first + (layout.pads_statistics() ? query * stride + delta : query + delta * shape.columns);
-  }
-
-  KOKKOS_FORCEINLINE_FUNCTION void copy_own(Rows const& rows, ScalarType* to) const {
-    copy_own_rows_ahead<Arithmetic, in_packs, own_rows, shape.head_columns, shape.warps>(m_member, rows, to);
   }
 
   /// Where the rows of the other side lie.

@@ -21,7 +21,7 @@ template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs> {
   using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs>;
   using Base::clear, Base::multiply_own, Base::own, Base::own_first, Base::own_second, Base::other_first,
-      Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride;
+      Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
   using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
 
@@ -35,7 +35,8 @@ class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_numbe
 
  public:
   KOKKOS_FORCEINLINE_FUNCTION MmaBackwardEngine(Member const& member, MmaBackwardData<ScalarType> const& data)
-      : Base(member, data, MmaLane::here(), 16 * row_blocks * member.team_rank(), 0) {}
+      : Base(member, data.arguments, data.delta, data.tile.scratch_bytes, MmaLane::here(),
+             16 * row_blocks * member.team_rank(), 0) {}
 
   /// Which columns of the sums are computed next.
   KOKKOS_FORCEINLINE_FUNCTION void set_part(int part) { m_part = part; }
@@ -76,11 +77,6 @@ class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_numbe
     if constexpr (second_blocks > 0)
       store(m_arguments.dv, tile, m_arguments.value_dim, m_part * shape.second_columns, T(1), m_second_sum,
             warps_rows(own_first()));
-  }
-
- private:
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows(ScalarType* rows) const {
-    return rows + (m_row - m_lane.quad) * Base::own_stride;
   }
 };
 

@@ -25,7 +25,7 @@ inline constexpr bool exchanges_products = requires {
 
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
 /// In turns, kernels for dK and dV add to dQ in memory. If pairs of warps share the same keys, one sums dK and the
-/// other dV.
+/// other dV. A kernel that owns queries and has no columns to sum adds up the gradients of scores themselves: dBias.
 struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded
@@ -38,11 +38,14 @@ struct MmaBackwardShape {
   bool turns = false;
   bool pairs = false;
 
-  KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const { return own == Side::queries || turns; }
+  KOKKOS_INLINE_FUNCTION constexpr bool computes_bias() const { return own == Side::queries && first_columns == 0; }
+  KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const {
+    return (own == Side::queries && !computes_bias()) || turns;
+  }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_keys() const { return own == Side::keys && first_columns > 0; }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_values() const { return own == Side::keys && second_columns > 0; }
   /// Own rows that it needs: dV is computed from scores alone.
-  KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 ? 2 : 1; }
+  KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 || computes_bias() ? 2 : 1; }
   KOKKOS_INLINE_FUNCTION constexpr int own_rows() const { return 16 * row_blocks * (pairs ? warps / 2 : warps); }
   /// Of the tile's columns, those of which a warp has scores and gradients.
   KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return pairs ? columns / 2 : columns; }
@@ -50,6 +53,7 @@ struct MmaBackwardShape {
 
 /// What a kernel computes, as labels and descriptions say it.
 constexpr char const* gradient_names(MmaBackwardShape const& shape) {
+  if (shape.computes_bias()) return "dbias";
   if (shape.own == Side::queries) return "dq";
   if (shape.turns) return "dq, dk and dv";
   if (shape.first_columns == 0) return "dv";
@@ -58,7 +62,7 @@ constexpr char const* gradient_names(MmaBackwardShape const& shape) {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes = {{
+inline constexpr std::array<MmaBackwardShape, 17> mma_backward_shapes = {{
     {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, true},
     {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, true},
     {Side::keys, 256, 256, 256, 1, 32, 2, 8, 1, true, true},
@@ -71,9 +75,14 @@ inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes = {{
     {Side::queries, 256, 256, 0, 1, 32, 1, 4, 1},
     {Side::keys, 256, 256, 0, 1, 32, 1, 4, 2},
     {Side::keys, 256, 0, 256, 1, 32, 2, 4, 2},
+    {Side::queries, 32, 0, 0, 1, 32, 2, 4, 5},
+    {Side::queries, 64, 0, 0, 1, 64, 2, 4, 3},
+    {Side::queries, 64, 0, 0, 1, 64, 1, 4, 3},
+    {Side::queries, 128, 0, 0, 1, 64, 1, 4, 3},
+    {Side::queries, 256, 0, 0, 1, 32, 1, 4, 2},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<double> = {{
+inline constexpr std::array<MmaBackwardShape, 14> mma_backward_shapes<double> = {{
     {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true, true},
     {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true, true},
     {Side::queries, 64, 64, 0, 1, 16, 2, 4, 2},
@@ -84,9 +93,13 @@ inline constexpr std::array<MmaBackwardShape, 10> mma_backward_shapes<double> = 
     {Side::queries, 256, 128, 0, 1, 16, 1, 2, 1},
     {Side::keys, 256, 128, 0, 1, 16, 1, 2, 1},
     {Side::keys, 256, 0, 128, 1, 16, 1, 4, 1},
+    {Side::queries, 32, 0, 0, 1, 32, 2, 4, 2},
+    {Side::queries, 64, 0, 0, 1, 32, 1, 4, 2},
+    {Side::queries, 128, 0, 0, 1, 32, 1, 4, 1},
+    {Side::queries, 256, 0, 0, 1, 16, 1, 2, 1},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes<float> = {{
+inline constexpr std::array<MmaBackwardShape, 16> mma_backward_shapes<float> = {{
     {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1, true},
     {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1, true},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
@@ -99,6 +112,10 @@ inline constexpr std::array<MmaBackwardShape, 12> mma_backward_shapes<float> = {
     {Side::queries, 256, 256, 0, 1, 16, 2, 4, 1},
     {Side::keys, 256, 256, 0, 1, 16, 2, 4, 1},
     {Side::keys, 256, 0, 256, 1, 16, 2, 8, 1},
+    {Side::queries, 32, 0, 0, 1, 32, 2, 4, 4},
+    {Side::queries, 64, 0, 0, 1, 64, 1, 4, 3},
+    {Side::queries, 128, 0, 0, 1, 32, 1, 4, 2},
+    {Side::queries, 256, 0, 0, 1, 32, 1, 4, 1},
 }};
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
@@ -119,10 +136,12 @@ struct alignas(16) MmaBackwardStep {
 
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
 /// other side, each with first and second rows, and queries with their LSE and delta; what warps put down to be turned,
-/// the weights that pairs exchange, or the powers of what was put down, and what the team is told of its tiles.
+/// the weights that pairs exchange, or the powers of what was put down, and what the team is told of its tiles. For
+/// dBias each stage begins with own rows.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
   int own_second, stages, stage_bytes, turned, weights, steps, end;
+  int own_stage_bytes;           // from own rows to those of the next stage
   int other_second, statistics;  // in a stage
   bool adds_late;                // what warps put down to be turned is used in the next step
   int slots;                     // for steps
@@ -133,6 +152,7 @@ struct MmaBackwardLayout {
     int const stride    = Arithmetic::stride(shape.head_columns);
     own_second          = mma_own_numbers<Arithmetic>(shape.own_rows(), shape.head_columns) * bytes;
     stages              = shape.own_arrays() * own_second;
+    own_stage_bytes     = 0;
     other_second        = shape.columns * stride * bytes;
     if (shape.pairs && exchanges_products<Arithmetic>) {
       // In the padding of first rows.
@@ -142,7 +162,8 @@ struct MmaBackwardLayout {
       statistics  = 2 * other_second;
       stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
     }
-    turned = weights = steps = end = stages + shape.stages * stage_bytes;
+    if (shape.computes_bias()) own_stage_bytes = stage_bytes = stages + 2 * other_second;
+    turned = weights = steps = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
     adds_late                      = shape.pairs && !exchanges_products<Arithmetic>;
     slots                          = adds_late ? 4 : 3;
     if (!shape.turns) return;
@@ -191,17 +212,25 @@ constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, i
 
 /// The kernels that compute a call's gradients.
 struct MmaBackwardTiles {
-  static constexpr int most = 3;
+  static constexpr int most = 4;
   MmaBackwardTile tile[most];
   int count = 0;
 };
 
-/// None, if not every one that is wanted has a tile that fits.
+/// The tile of the kernel that computes dBias; shape is -1 if none does.
 template <Scalar ScalarType>
-constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv) {
+constexpr MmaBackwardTile mma_bias_tile(MmaBackwardTiles const& tiles) {
+  for (int n = 0; n < tiles.count; ++n)
+    if (mma_backward_shapes<ScalarType>[tiles.tile[n].shape].computes_bias()) return tiles.tile[n];
+  return {};
+}
+
+/// None, if not every one that is wanted has a tile that fits; but another engine may compute dBias.
+template <Scalar ScalarType>
+constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv, bool dbias) {
   int const widest = query.head_dim > query.value_dim ? query.head_dim : query.value_dim;
   MmaBackwardTiles tiles;
-  bool q_found = !dq, k_found = !dk, v_found = !dv;
+  bool q_found = !dq, k_found = !dk, v_found = !dv, bias_found = !dbias;
   // Shapes are made for all the teams that a multiprocessor is to hold, but better fewer than another engine.
   for (bool const all_teams : {true, false}) {
     for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
@@ -210,7 +239,7 @@ constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, 
       // Five products pay if all that they compute is wanted.
       if (shape.turns ? q_found || k_found || v_found
                       : (q_found || !shape.computes_queries()) && (k_found || !shape.computes_keys()) &&
-                            (v_found || !shape.computes_values()))
+                            (v_found || !shape.computes_values()) && (bias_found || !shape.computes_bias()))
         continue;
       MmaBackwardTile const tile = lay_out_mma_backward_tile<ScalarType>(query, n);
       if (tile.scratch_bytes > query.scratch_limit / (all_teams ? shape.teams : 1)) continue;
@@ -218,6 +247,7 @@ constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, 
       q_found                   = q_found || shape.computes_queries();
       k_found                   = k_found || shape.computes_keys();
       v_found                   = v_found || shape.computes_values();
+      bias_found                = bias_found || shape.computes_bias();
     }
   }
   return q_found && k_found && v_found ? tiles : MmaBackwardTiles();

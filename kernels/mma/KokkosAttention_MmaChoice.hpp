@@ -62,7 +62,7 @@ MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArgumen
     if (device_has_mma(space) && takes_lengths(arguments))
       return choose_mma_backward_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments),
                                                    arguments.dq.data != nullptr, arguments.dk.data != nullptr,
-                                                   arguments.dv.data != nullptr);
+                                                   arguments.dv.data != nullptr, arguments.dbias.data != nullptr);
   return {};
 }
 

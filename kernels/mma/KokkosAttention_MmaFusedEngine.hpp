@@ -21,7 +21,7 @@ template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
   using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
   using Base::clear, Base::layout, Base::multiply_own, Base::own_first, Base::own_second, Base::own_stride,
-      Base::other_first, Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride;
+      Base::other_first, Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
   using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
 
@@ -72,9 +72,6 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows(ScalarType* rows) const {
-    return rows + (m_row - m_lane.quad) * own_stride;
-  }
   /// Gradients of scores, a row for each of the own rows.
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* turned() const {
     return Base::template in_scratch<ScalarType>(layout.turned);

@@ -81,6 +81,19 @@ class MmaGradientRows {
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) { apply(f, b, n, h, e); });
   }
 
+  /// Adds a bias. Where its numbers lie side by side, a query's are found from one place.
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number> const& bias, int b, int h) const {
+    if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
+    constexpr bool of_queries = own == Side::queries;
+    Number* const first =
+        of_queries ? &bias(b, h, m_place.row, m_place.column) : &bias(b, h, m_place.column, m_place.row);
+    if (bias.stride[3] == 1)
+      add(first, of_queries ? bias.stride[2] : 1, of_queries ? 1 : bias.stride[2]);
+    else
+      add(first, bias.stride[of_queries ? 2 : 3], bias.stride[of_queries ? 3 : 2]);
+  }
+
   template <class KeysOf, class QueriesOf>
   KOKKOS_FORCEINLINE_FUNCTION void keep(KeysOf const& keys_of, QueriesOf const& queries_of) const {
     auto const columns_of = [&](index_t row) {
@@ -108,6 +121,27 @@ class MmaGradientRows {
   KOKKOS_FORCEINLINE_FUNCTION int query(index_t i) const {
     int const n = static_cast<int>(i - (own == Side::queries ? m_place.row : m_place.column));
     return own == Side::queries ? n / 8 : n / 8 * 2 + n % 8;
+  }
+
+  /// Loads all numbers of a row before it adds the first.
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION void add(Number* first, index_t row_stride, index_t column_stride) const {
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) {
+      Number* const row = first + 8 * r * row_stride;
+      T numbers[column_blocks][2];
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int e = 0; e < 2; ++e)
+          numbers[n][e] = m_place.holds(8 * r, 8 * n + e) ? static_cast<T>(row[(8 * n + e) * column_stride]) : T(0);
+      }
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) {
+        KOKKOSATTENTION_UNROLL
+        for (int e = 0; e < 2; ++e) m_scores[r / 2][n].value[2 * (r % 2) + e] += numbers[n][e];
+      }
+    }
   }
 
   template <class F>

@@ -22,7 +22,7 @@ template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaHalvesEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
   using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
   using Base::layout, Base::own_first, Base::own_rows, Base::own_second, Base::own_stride, Base::other_first,
-      Base::other_second, Base::row_blocks, Base::shape, Base::stride;
+      Base::other_second, Base::row_blocks, Base::shape, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_column, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores,
       Base::m_visits;
   using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
@@ -118,7 +118,6 @@ class MmaHalvesEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, 
   }
 
   KOKKOS_FORCEINLINE_FUNCTION int first_row() const { return m_row - m_lane.quad; }
-  KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows(ScalarType* rows) const { return rows + first_row() * own_stride; }
   /// Gradients of scores, a row for each of the own rows. Those of a visit are used in the next one.
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* turned_in(int visit) const {
     return Base::template in_scratch<ScalarType>(layout.turned) + visit % 2 * own_rows * turned_stride;

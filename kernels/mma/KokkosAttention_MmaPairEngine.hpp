@@ -105,7 +105,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
 
   /// The own rows that the warp multiplies.
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows() const {
-    return (m_of_keys ? own_second() : own_first()) + (m_row - m_lane.quad) * Base::own_stride;
+    return Base::warps_rows(m_of_keys ? own_second() : own_first());
   }
   /// Gradients of scores of 16 keys, put down to be turned, and before that what pairs exchange: the tile's first eight
   /// queries or the others.

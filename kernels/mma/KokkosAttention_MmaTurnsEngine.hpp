@@ -44,7 +44,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   /// \param row, column of the team's tile, from which the warp has its scores and gradients
   KOKKOS_FORCEINLINE_FUNCTION MmaTurnsEngine(Member const& member, MmaBackwardData<ScalarType> const& data, int row,
                                              int column)
-      : Base(member, data, MmaLane::here(), row, column),
+      : Base(member, data.arguments, data.delta, data.tile.scratch_bytes, MmaLane::here(), row, column),
         m_query_sums(data.turns.query_sums),
         m_turns(member, data.turns, m_lane) {}
 

@@ -135,6 +135,11 @@ void portable_gradient(ExecutionSpace const& space, BackwardArguments<ScalarType
                        as_kernel_argument(policy), kernel);
 }
 
+template <class ExecutionSpace, Scalar ScalarType>
+PortableBackwardTile portable_bias_tile(BackwardArguments<ScalarType> const& arguments) {
+  return choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
+}
+
 template <Scalar ScalarType>
 BiasGradientPlan portable_bias_plan(BackwardArguments<ScalarType> const& arguments, PortableBackwardTile const& tile) {
   return {arguments, tile.rows, tile.columns};
@@ -144,8 +149,7 @@ template <class ExecutionSpace, Scalar ScalarType>
 std::size_t portable_backward_workspace(BackwardArguments<ScalarType> const& arguments) {
   WorkspaceCarver carver(nullptr);
   BackwardArrays<accumulation_t<ScalarType>> const arrays(
-      carver, arguments,
-      portable_bias_plan(arguments, choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias)));
+      carver, arguments, portable_bias_plan(arguments, portable_bias_tile<ExecutionSpace>(arguments)));
   return carver.bytes();
 }
 
@@ -155,7 +159,7 @@ void portable_backward(ExecutionSpace const& space, BackwardArguments<ScalarType
                        std::byte* workspace, int most_teams = INT_MAX) {
   using T = accumulation_t<ScalarType>;
   Kokkos::Profiling::ScopedRegion const region("KokkosAttention::backward (portable)");
-  PortableBackwardTile const bias_tile = choose_backward_tile(tile_query<ExecutionSpace>(arguments), GradientOf::bias);
+  PortableBackwardTile const bias_tile = portable_bias_tile<ExecutionSpace>(arguments);
   BiasGradientPlan const plan          = portable_bias_plan(arguments, bias_tile);
   WorkspaceCarver carver(workspace);
   BackwardArrays<T> const arrays(carver, arguments, plan);

@@ -15,6 +15,7 @@
 ///
 ///     engine.clear_sums()                         clears a tile of sums
 ///     engine.begin(sequence, tile)                loads the queries
+///     engine.prefetch(sequence, tile)             what begins next; for engines that load ahead
 ///     engine.accumulate(tile)                     adds the gradients of scores to the sums
 ///     engine.for_each_sum(rows, columns, store)   store(row, column, sum)
 ///     engine.for_each_row_sum(side, rows, store)  store(row, sum along the other side)
@@ -39,6 +40,47 @@ struct BackwardArrays {
   }
 
   Tensor<T const> computed_delta() const { return {delta.data, {delta.stride[0], delta.stride[1], 1, 0}}; }
+};
+
+/// Of which batch entry, head and tile of the other side a tile of scores is.
+struct BiasVisit {
+  int entry, head;
+  index_t tile;
+};
+
+/// Counts visits in steps of several, the tiles first, without divisions.
+class BiasVisits {
+  BiasVisit m_end, m_step, m_next;
+
+ public:
+  KOKKOS_FORCEINLINE_FUNCTION BiasVisits(int entries, int heads, index_t tiles, int first, int step)
+      : m_end{heads > 0 && tiles > 0 ? entries : 0, heads, tiles} {
+    auto const place = [&](int n) -> BiasVisit {
+      if (m_end.entry == 0) return {};
+      index_t const matrix = n / tiles;
+      return {static_cast<int>(matrix / heads), static_cast<int>(matrix % heads), n % tiles};
+    };
+    m_step = place(step);
+    m_next = place(first);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION bool more() const { return m_next.entry < m_end.entry; }
+  /// Goes on to the next one; returns the one that was next.
+  KOKKOS_FORCEINLINE_FUNCTION BiasVisit take() {
+    BiasVisit const taken = m_next;
+    m_next.tile += m_step.tile;
+    m_next.head += m_step.head + carry(m_next.tile, m_end.tile);
+    m_next.entry += m_step.entry + carry(m_next.head, m_end.head);
+    return taken;
+  }
+
+ private:
+  template <class Digit>
+  KOKKOS_FORCEINLINE_FUNCTION static int carry(Digit& digit, Digit base) {
+    if (digit < base) return 0;
+    digit -= base;
+    return 1;
+  }
 };
 
 /// Work items are (gradient's batch entry and head, tile of the own side, split, part).
@@ -73,57 +115,83 @@ struct BiasGradientLoop {
     int const head     = static_cast<int>(digit(plan.heads));
     int const entry    = static_cast<int>(rest);
 
-    auto const [sequence, begin, end] = rows_of_slot(arguments, plan.own, plan.rows(plan.own), entry, slot);
-    if (begin >= end) return;
+    using Position                             = typename PositionOf<Engine>::type;
+    auto const [sequence, first_row, past_row] = rows_of_slot(arguments, plan.own, plan.rows(plan.own), entry, slot);
+    if (first_row >= past_row) return;
+    Position const begin = static_cast<Position>(first_row), end = static_cast<Position>(past_row);
     Side const other          = plan.own == Side::queries ? Side::keys : Side::queries;
     index_t const other_tiles = BiasGradientPlan::tiles(sequence.length(other), plan.rows(other));
-    if (plan.sum_other) {
-      sum_visits(engine, sequence, tile_of(sequence, head, begin, end), part, 0, other_tiles);
-      store_row_sums(engine, sequence, entry, head, begin, end, part);
-    } else {
-      for (index_t t = split; t < other_tiles; t += plan.splits) {
-        Tile tile = tile_of(sequence, head, begin, end);
-        set_other(tile, sequence, t);
-        sum_visits(engine, sequence, tile, part, t, t + 1);
+    // Tiles of the other side are visited one after the other, or each has sums of its own.
+    index_t const sums = plan.sum_other ? 1 : other_tiles, visited = plan.sum_other ? other_tiles : 1;
+    for (index_t t = split; t < sums; t += plan.splits) {
+      Tile tile = tile_of(sequence, head, begin, end);
+      set_other<Position>(tile, sequence, t);
+      sum_visits(engine, sequence, tile, part, t, visited);
+      if (plan.sum_other)
+        store_row_sums(engine, sequence, entry, head, begin, end, part);
+      else
         store_tile(engine, sequence, entry, tile, part);
-      }
     }
   }
 
  private:
-  KOKKOS_FORCEINLINE_FUNCTION Tile tile_of(Sequence const& sequence, int head, index_t begin, index_t end) const {
+  template <class Position>
+  KOKKOS_FORCEINLINE_FUNCTION Tile tile_of(Sequence const& sequence, int head, Position begin, Position end) const {
     return plan.own == Side::queries ? Tile{sequence.batch, head, begin, end, 0, 0}
                                      : Tile{sequence.batch, head, 0, 0, begin, end};
   }
 
+  template <class Position>
   KOKKOS_FORCEINLINE_FUNCTION void set_other(Tile& tile, Sequence const& sequence, index_t t) const {
-    if (plan.own == Side::queries) {
-      tile.key_begin = t * plan.rows(Side::keys);
-      tile.key_end   = Kokkos::min(tile.key_begin + plan.rows(Side::keys), sequence.k_len);
-    } else {
-      tile.query_begin = t * plan.rows(Side::queries);
-      tile.query_end   = Kokkos::min(tile.query_begin + plan.rows(Side::queries), sequence.q_len);
-    }
+    Side const other     = plan.own == Side::queries ? Side::keys : Side::queries;
+    Position const begin = static_cast<Position>(t * plan.rows(other));
+    Position const end = static_cast<Position>(Kokkos::min(index_t(begin) + plan.rows(other), sequence.length(other)));
+    (other == Side::keys ? tile.key_begin : tile.query_begin) = begin;
+    (other == Side::keys ? tile.key_end : tile.query_end)     = end;
   }
 
-  /// Sums over what the bias broadcasts along, tiles [first_other, last_other) of the other side among it.
+  /// Sums over what the bias broadcasts along, some tiles of the other side among it.
   template <class Engine>
-  KOKKOS_FUNCTION void sum_visits(Engine& engine, Sequence const& own, Tile tile, int part, index_t first_other,
-                                  index_t last_other) const {
+  KOKKOS_FUNCTION void sum_visits(Engine& engine, Sequence const& own, Tile const& own_tile, int part,
+                                  index_t first_other, index_t other_tiles) const {
+    using Position = typename PositionOf<Engine>::type;
     engine.clear_sums();
-    index_t const tiles  = last_other - first_other;
-    int const heads      = plan.sum_heads ? arguments.q_heads : 1;
-    index_t const visits = index_t(plan.sum_batch ? arguments.batch : 1) * heads * tiles;
-    for (index_t visit = part; visit < visits; visit += plan.parts) {
-      Sequence const sequence = plan.sum_batch ? arguments.batch_entry(static_cast<int>(visit / tiles / heads)) : own;
-      tile.batch              = sequence.batch;
-      if (plan.sum_heads) tile.head = static_cast<int>(visit / tiles % heads);
-      set_other(tile, sequence, first_other + visit % tiles);
-      auto const sequence_mask   = mask.in_sequence(sequence);
-      Coverage const tile_covers = Impl::coverage(sequence_mask, tile);
-      if (tile_covers == Coverage::none) continue;
+    BiasVisits visits(plan.sum_batch ? arguments.batch : 1, plan.sum_heads ? arguments.q_heads : 1, other_tiles, part,
+                      plan.parts);
+    auto const sequence_of = [&](BiasVisit const& visit) {
+      return plan.sum_batch ? arguments.batch_entry(visit.entry) : own;
+    };
+    auto const tile_of_visit = [&](BiasVisit const& visit, Sequence const& sequence) {
+      Tile tile  = own_tile;
+      tile.batch = sequence.batch;
+      if (plan.sum_heads) tile.head = visit.head;
+      set_other<Position>(tile, sequence, first_other + visit.tile);
+      return tile;
+    };
+    auto const find_next = [&](BiasVisit& found) {
+      while (visits.more()) {
+        found                   = visits.take();
+        Sequence const sequence = sequence_of(found);
+        Coverage const covers   = Impl::coverage(mask.in_sequence(sequence), tile_of_visit(found, sequence));
+        if (covers != Coverage::none) return covers;
+      }
+      return Coverage::none;
+    };
+    BiasVisit next{};
+    Coverage next_covers = find_next(next);
+    while (next_covers != Coverage::none) {
+      Sequence const sequence = sequence_of(next);
+      Tile const tile         = tile_of_visit(next, sequence);
+      Coverage const covers   = next_covers;
       engine.begin(sequence, tile);
-      backward_tile<ScoreInput::bias>(engine, scores, sequence_mask, dropout, sequence, tile, tile_covers);
+      next_covers = find_next(next);
+      if constexpr (requires { engine.prefetch(sequence, tile); }) {
+        if (next_covers != Coverage::none) {
+          Sequence const next_sequence = sequence_of(next);
+          engine.prefetch(next_sequence, tile_of_visit(next, next_sequence));
+        }
+      }
+      backward_tile<ScoreInput::bias>(engine, scores, mask.in_sequence(sequence), dropout, sequence, tile, covers);
     }
   }
 

@@ -7,12 +7,14 @@
 #include "EmulatedKernels.hpp"
 
 #include <KokkosAttention_MmaBackwardTeam.hpp>
+#include <KokkosAttention_MmaBiasEngine.hpp>
 #include <KokkosAttention_MmaForwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 /// \file
@@ -57,20 +59,43 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
   }
 }
 
+template <class T>
+WarpEmulation::League backward_league(KA::Impl::MmaBackwardData<T> const& data, index_t items,
+                                      Schedule const& schedule) {
+  auto const& [a, delta, tile, turns] = data;
+  auto readable                       = inputs(a);
+  readable.push_back(memory_of(a.d_out, a.batch, a.q_heads, a.q_len, a.value_dim));
+  readable.push_back(memory_of(a.lse, a.batch, a.q_heads, a.q_len, 1));
+  readable.push_back(memory_of(delta, a.batch, a.q_heads, a.q_len, 1));
+  return league(tile, items, schedule, std::move(readable));
+}
+
 template <int n, class T, class Scores, class M, class Dropout>
 void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& scores, M const& mask,
                         Dropout const& dropout, Schedule const& schedule) {
   if constexpr (n < KA::Impl::mma_backward_shape_count<T>) {
-    auto const& [a, delta, tile, turns] = data;
-    if (tile.shape != n) return run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
-    using WarpEmulation::Member;
-    index_t const items = KA::Impl::mma_backward_items(data, KA::Impl::mma_backward_shapes<T>[n].own);
-    auto readable       = inputs(a);
-    readable.push_back(memory_of(a.d_out, a.batch, a.q_heads, a.q_len, a.value_dim));
-    readable.push_back(memory_of(a.lse, a.batch, a.q_heads, a.q_len, 1));
-    readable.push_back(memory_of(delta, a.batch, a.q_heads, a.q_len, 1));
-    WarpEmulation::run(league(tile, items, schedule, std::move(readable)),
-                       KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout>{data, scores, mask, dropout});
+    constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
+    if constexpr (!shape.computes_bias()) {
+      using WarpEmulation::Member;
+      if (data.tile.shape == n)
+        WarpEmulation::run(backward_league(data, KA::Impl::mma_backward_items(data, shape.own), schedule),
+                           KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout>{data, scores, mask, dropout});
+    }
+    run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
+  }
+}
+
+template <int n, class T, class Scores, class M>
+void run_bias_shape(KA::Impl::MmaBackwardData<T> const& data, KA::Impl::BiasGradientLoop<T, Scores, M> const& loop,
+                    Schedule const& schedule) {
+  if constexpr (n < KA::Impl::mma_backward_shape_count<T>) {
+    if constexpr (KA::Impl::mma_backward_shapes<T>[n].computes_bias()) {
+      using WarpEmulation::Member;
+      if (data.tile.shape == n)
+        WarpEmulation::run(backward_league(data, loop.items(), schedule),
+                           KA::Impl::MmaBiasTeam<n, Member, T, Scores, M>{loop, data.delta, data.tile});
+    }
+    run_bias_shape<n + 1>(data, loop, schedule);
   }
 }
 
@@ -92,6 +117,23 @@ void EmulatedKernels<T>::backward(KA::Impl::MmaBackwardData<T> const& data, Opti
                                 [&](auto const& scores, auto const& mask, auto const& dropout) {
                                   run_backward_shape<0>(data, scores, mask, dropout, schedule);
                                 });
+}
+
+template <class T>
+void EmulatedKernels<T>::bias_gradient(KA::Impl::MmaBackwardData<T> const& data, KA::Impl::BiasGradientPlan const& plan,
+                                       KA::Impl::BackwardArrays<KA::accumulation_t<T>> const& arrays,
+                                       Options const& options, Schedule const& schedule) {
+  auto const scores = KA::Impl::make_scores(options);
+  auto const mask   = KA::Impl::make_mask(options);
+  KA::Impl::BiasGradientLoop<T, std::decay_t<decltype(scores)>, std::decay_t<decltype(mask)>> const loop{
+      data.arguments,
+      plan,
+      arrays.partial,
+      arrays.part_stride,
+      scores,
+      mask,
+      KA::Impl::WeightDropout<KA::accumulation_t<T>>(options.dropout)};
+  run_bias_shape<0>(data, loop, schedule);
 }
 
 }  // namespace Test

@@ -35,6 +35,13 @@ KA::Impl::MmaTileQuery tile_query(Problem<T> const& p) {
   return {p.head_dim(), p.value_dim(), h100_scratch};
 }
 
+/// A workspace as it may be.
+inline Kokkos::View<std::byte*, Kokkos::HostSpace> used_workspace(KA::Impl::WorkspaceCarver const& count) {
+  Kokkos::View<std::byte*, Kokkos::HostSpace> const workspace("workspace", count.bytes());
+  std::fill_n(workspace.data(), workspace.size(), std::byte(0xff));
+  return workspace;
+}
+
 /// What wrote where it should not is found by the NaN around results.
 template <class Layout, class T>
 Outputs<T> emulate_forward(Problem<T> const& p, MmaTile const& tile, Schedule const& schedule = {}) {
@@ -46,6 +53,48 @@ Outputs<T> emulate_forward(Problem<T> const& p, MmaTile const& tile, Schedule co
                               schedule);
   require_gaps_untouched(out);
   return {to_host(out), to_host(lse4)};
+}
+
+/// The kernels that compute a problem's gradients on an H100.
+template <class T>
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p) {
+  return KA::Impl::choose_mma_backward_tiles<T>(tile_query(p), true, true, true, p.options.bias.data() != nullptr);
+}
+
+template <class T>
+void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
+                                KA::Impl::Tensor<KA::accumulation_t<T> const> const& delta, Problem<T> const& p,
+                                MmaBackwardTile const& tile, Schedule const& schedule) {
+  bool const in_turns = KA::Impl::mma_backward_shapes<T>[tile.shape].turns;
+  KA::Impl::WorkspaceCarver count(nullptr);
+  KA::Impl::MmaTurnArrays<T>(count, arguments, tile);
+  auto const workspace = used_workspace(count);
+  KA::Impl::WorkspaceCarver carver(workspace.data());
+  KA::Impl::MmaTurnArrays<T> turns(carver, arguments, tile);
+  turns.heads_in_turns = 3;
+  if (in_turns) KA::Impl::begin_turns(Space(), arguments, turns);
+  Kokkos::fence();
+  EmulatedKernels<T>::backward({arguments, delta, tile, turns}, p.options, schedule);
+  if (in_turns) KA::Impl::end_turns(Space(), arguments, turns);
+  Kokkos::fence();
+}
+
+template <class T>
+void emulate_bias_gradient(KA::Impl::BackwardArguments<T> const& arguments,
+                           KA::Impl::Tensor<KA::accumulation_t<T> const> const& delta, Problem<T> const& p,
+                           MmaBackwardTile const& tile, Schedule const& schedule) {
+  using Arrays = KA::Impl::BackwardArrays<KA::accumulation_t<T>>;
+  KA::Impl::BiasGradientPlan const plan(arguments, tile.rows, tile.columns);
+  KA::Impl::WorkspaceCarver count(nullptr);
+  Arrays(count, arguments, plan);
+  auto const workspace = used_workspace(count);
+  KA::Impl::WorkspaceCarver carver(workspace.data());
+  Arrays const arrays(carver, arguments, plan);
+  KA::Impl::clear_bias_gradient(Space(), arguments, plan);
+  Kokkos::fence();
+  EmulatedKernels<T>::bias_gradient({arguments, delta, tile}, plan, arrays, p.options, schedule);
+  KA::Impl::add_bias_gradient_parts(Space(), arguments, plan, arrays.partial, arrays.part_stride);
+  Kokkos::fence();
 }
 
 /// The gradients that a tile's kernel computes; the others are NaN.
@@ -61,30 +110,26 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
   auto const like = [](auto const& t) {
     return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
   };
-  auto const dq = like(p.q), dk = like(p.k), dv = like(p.v);
+  auto const dq = like(p.q), dk = like(p.k), dv = like(p.v), dbias = like(p.options.bias);
+  auto const& shape    = KA::Impl::mma_backward_shapes<T>[tile.shape];
   auto const arguments = KA::Impl::make_backward_arguments(
-      d_out, q, k, v, out, lse, KA::Gradients<T, MemorySpace>{.q = dq, .k = dk, .v = dv}, p.options);
+      d_out, q, k, v, out, lse,
+      shape.computes_bias() ? KA::Gradients<T, MemorySpace>{.bias = dbias}
+                            : KA::Gradients<T, MemorySpace>{.q = dq, .k = dk, .v = dv},
+      p.options);
   auto const delta = poisoned<Accumulation, Kokkos::LayoutRight>(p.batch(), p.heads(), p.q_len(), 1);
   KA::Impl::compute_delta(Space(), arguments, delta.data());
   Kokkos::fence();
-  auto const& shape = KA::Impl::mma_backward_shapes<T>[tile.shape];
-  KA::Impl::WorkspaceCarver count(nullptr);
-  KA::Impl::MmaTurnArrays<T>(count, arguments, tile);
-  Kokkos::View<std::byte*, Kokkos::HostSpace> const workspace("workspace", count.bytes());
-  std::fill_n(workspace.data(), workspace.size(), std::byte(0xff));
-  KA::Impl::WorkspaceCarver carver(workspace.data());
-  KA::Impl::MmaTurnArrays<T> turns(carver, arguments, tile);
-  turns.heads_in_turns = 3;
-  if (shape.turns) KA::Impl::begin_turns(Space(), arguments, turns);
-  Kokkos::fence();
-  EmulatedKernels<T>::backward({arguments, KA::Impl::make_tensor<Accumulation const>(delta), tile, turns}, p.options,
-                               schedule);
-  if (shape.turns) KA::Impl::end_turns(Space(), arguments, turns);
-  Kokkos::fence();
+  auto const computed_delta = KA::Impl::make_tensor<Accumulation const>(delta);
+  if (shape.computes_bias())
+    emulate_bias_gradient(arguments, computed_delta, p, tile, schedule);
+  else
+    emulate_gradients_of_sides(arguments, computed_delta, p, tile, schedule);
   if (shape.computes_queries()) require_gaps_untouched(dq);
   if (shape.computes_keys()) require_gaps_untouched(dk);
   if (shape.computes_values()) require_gaps_untouched(dv);
-  return {to_host(dq), to_host(dk), to_host(dv), {}};
+  if (shape.computes_bias()) require_gaps_untouched(dbias);
+  return {to_host(dq), to_host(dk), to_host(dv), to_host(dbias)};
 }
 
 template <class T>
@@ -105,6 +150,7 @@ void require_backward(KA::Impl::MmaBackwardShape const& shape, GradientResult<T>
   if (shape.computes_queries()) require_gradient("dq", found.q, expected.q, rival.q, magnitude.q);
   if (shape.computes_keys()) require_gradient("dk", found.k, expected.k, rival.k, magnitude.k);
   if (shape.computes_values()) require_gradient("dv", found.v, expected.v, rival.v, magnitude.v);
+  if (shape.computes_bias()) require_gradient("dbias", found.bias, expected.bias, rival.bias, magnitude.bias);
 }
 
 /// Both passes with the tiles that an H100 would take.
@@ -113,7 +159,7 @@ template <class Layout = Kokkos::LayoutRight, class T>
 void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T> const& expected) {
   require_forward(emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<T>(tile_query(problem))), expected);
   auto const d_out = random_d_out(random, problem);
-  auto const tiles = KA::Impl::choose_mma_backward_tiles<T>(tile_query(problem), true, true, true);
+  auto const tiles = backward_tiles(problem);
   REQUIRE(tiles.count > 0);
   for (int n = 0; n < tiles.count; ++n)
     require_backward(KA::Impl::mma_backward_shapes<T>[tiles.tile[n].shape],
@@ -154,7 +200,8 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
       random, {1, 2, 1, of_queries ? own : other, of_queries ? other : own, head_dim, value_dim});
   problem.options.causal    = causal;
   problem.options.alignment = of_queries ? KA::Alignment::top_left : KA::Alignment::bottom_right;
-  auto const d_out          = random_d_out(random, problem);
+  if (shape.computes_bias()) problem.options.bias = random.tensor<TestType>(1, 1, problem.q_len(), problem.k_len());
+  auto const d_out = random_d_out(random, problem);
   Schedule const schedule{causal ? Order::last_ahead : Order::first_ahead};
   require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule), problem, d_out);
 }
@@ -173,12 +220,32 @@ TEMPLATE_TEST_CASE("every option at once in the emulated mma engine", "[mma][emu
   check_emulated_passes(random, problem, problem);
 }
 
+/// A tile's sums are stored, or added up along either side.
+TEMPLATE_TEST_CASE("whatever dimensions a bias broadcasts in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
+  int const broadcast = GENERATE(range(0, 16));
+  CAPTURE(broadcast);
+  auto const extent = [&](int d, int n) { return (broadcast >> d & 1) != 0 ? 1 : n; };
+  Random random(544);
+  auto problem           = random_problem<TestType>(random, {2, 2, 1, 90, 70, 24, 20});
+  problem.options.bias   = random.tensor<TestType>(extent(0, 2), extent(1, 2), extent(2, 90), extent(3, 70));
+  problem.options.causal = broadcast % 3 == 0;
+  auto const d_out       = random_d_out(random, problem);
+  auto const tile        = KA::Impl::mma_bias_tile<TestType>(backward_tiles(problem));
+  REQUIRE(tile.shape >= 0);
+  auto const& shape = KA::Impl::mma_backward_shapes<TestType>[tile.shape];
+  auto const found  = emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile);
+  require_backward(shape, found, problem, d_out);
+  Schedule const few{Order::last_ahead, 3};
+  require_same_bits(emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, few).bias, found.bias);
+}
+
 TEMPLATE_TEST_CASE("emulated mma copies of rows that do not lie in packs of 16 bytes", "[mma][emulation]", MMA_TYPES) {
   int const head_dim = GENERATE(33, 34);
   bool const strided = GENERATE(false, true);
   CAPTURE(head_dim, strided);
   Random random(541);
-  auto const problem = random_problem<TestType>(random, {1, 2, 2, 70, 75, head_dim, head_dim});
+  auto problem         = random_problem<TestType>(random, {1, 2, 2, 70, 75, head_dim, head_dim});
+  problem.options.bias = random.tensor<TestType>(1, 1, 70, 75);
   if (strided)
     check_emulated_passes<Kokkos::LayoutStride>(random, problem, problem);
   else
@@ -205,10 +272,11 @@ TEMPLATE_TEST_CASE("packed sequences in the emulated mma engine", "[mma][emulati
       mask(b, h, q_begin[n] + i, k_begin[n] + j) = !causal || KA::index_t(j) <= KA::index_t(i) + k_len - q_len;
     });
   }
-  packed.options.causal    = causal;
-  packed.options.q_offsets = q_offsets;
-  packed.options.k_offsets = k_offsets;
-  masked.options.mask      = mask;
+  packed.options.bias = masked.options.bias = random.tensor<TestType>(1, causal ? 1 : 2, 190, 160);
+  packed.options.causal                     = causal;
+  packed.options.q_offsets                  = q_offsets;
+  packed.options.k_offsets                  = k_offsets;
+  masked.options.mask                       = mask;
   check_emulated_passes(random, packed, masked);
 }
 
@@ -218,7 +286,7 @@ TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulatio
   problem.options.causal = true;
   auto const d_out       = random_d_out(random, problem);
   MmaTile const tile     = KA::Impl::choose_mma_tile<TestType>(tile_query(problem));
-  auto const tiles       = KA::Impl::choose_mma_backward_tiles<TestType>(tile_query(problem), true, true, true);
+  auto const tiles       = backward_tiles(problem);
   using Layout           = Kokkos::LayoutRight;
   Schedule const few{Order::in_turns, 3};
   auto const found = emulate_forward<Layout>(problem, tile, few), expected = emulate_forward<Layout>(problem, tile);
@@ -243,7 +311,7 @@ TEST_CASE("rows of very different magnitudes in the emulated mma engine", "[mma]
   check_extreme_forward(p.problem, [&](Problem<float> const& problem) {
     return emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<float>(query));
   });
-  auto const tiles = KA::Impl::choose_mma_backward_tiles<float>(query, true, true, true);
+  auto const tiles = backward_tiles(p.problem);
   for (int t = 0; t < tiles.count; ++t) {
     auto const& shape = KA::Impl::mma_backward_shapes<float>[tiles.tile[t].shape];
     require_extreme_gradients(emulate_backward<Layout>(p.problem, p.d_out, tiles.tile[t]), p, shape.computes_queries(),
