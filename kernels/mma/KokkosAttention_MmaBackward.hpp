@@ -82,7 +82,8 @@ void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarT
   begin_turns(space, data.arguments, data.turns);
   int const teams =
       space.cuda_device_prop().multiProcessorCount * mma_backward_shapes<ScalarType>[data.tile.shape].teams;
-  data.turns.heads_in_turns = matrices_in_turns(teams, tile_slots(data.arguments, Side::keys, data.tile.rows));
+  data.turns.heads_in_turns = matrices_in_turns(2 * teams, tile_slots(data.arguments, Side::keys, data.tile.rows),
+                                                index_t(data.arguments.batch) * data.arguments.kv_heads);
   mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
   end_turns(space, data.arguments, data.turns);
 }

@@ -67,7 +67,7 @@ struct MmaBackwardTeam {
   template <class Engine, class Item>
   KOKKOS_FORCEINLINE_FUNCTION void work(Engine& engine, Item const& item) const {
     auto const [sequence, head, begin, end] = work_item(data.arguments, shape.own, data.tile.rows, item);
-    if (begin >= end) return;
+    if (begin >= end || !data.tile.takes(sequence)) return;
     if constexpr (shape.own == Side::queries) {
       backward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
                           shape.columns);

@@ -35,8 +35,9 @@ struct MmaBackwardShape {
   int stages;
   int warps;  // a team
   int teams;  // that a multiprocessor is to hold
-  bool turns = false;
-  bool pairs = false;
+  bool turns  = false;
+  bool pairs  = false;
+  int longest = 0;  // sequence that it is for; 0: it is for all (see MmaShape)
 
   KOKKOS_INLINE_FUNCTION constexpr bool computes_bias() const { return own == Side::queries && first_columns == 0; }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const {
@@ -62,7 +63,13 @@ constexpr char const* gradient_names(MmaBackwardShape const& shape) {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 17> mma_backward_shapes = {{
+inline constexpr std::array<MmaBackwardShape, 21> mma_backward_shapes = {{
+    // Own side, columns of heads, of first and second sums, row blocks, columns, stages, warps, teams, turns, pairs,
+    // longest.
+    {Side::queries, 32, 32, 0, 2, 32, 1, 1, 12, false, false, 64},
+    {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, false, 64},
+    {Side::queries, 64, 64, 0, 2, 32, 1, 1, 8, false, false, 64},
+    {Side::keys, 64, 64, 64, 2, 32, 1, 1, 8, false, false, 64},
     {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, true},
     {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, true},
     {Side::keys, 256, 256, 256, 1, 32, 2, 8, 1, true, true},
@@ -82,7 +89,9 @@ inline constexpr std::array<MmaBackwardShape, 17> mma_backward_shapes = {{
     {Side::queries, 256, 0, 0, 1, 32, 1, 4, 2},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 14> mma_backward_shapes<double> = {{
+inline constexpr std::array<MmaBackwardShape, 16> mma_backward_shapes<double> = {{
+    {Side::queries, 32, 32, 0, 1, 16, 1, 2, 4, false, false, 64},
+    {Side::keys, 32, 32, 32, 1, 16, 1, 2, 4, false, false, 64},
     {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true, true},
     {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true, true},
     {Side::queries, 64, 64, 0, 1, 16, 2, 4, 2},
@@ -99,7 +108,9 @@ inline constexpr std::array<MmaBackwardShape, 14> mma_backward_shapes<double> = 
     {Side::queries, 256, 0, 0, 1, 16, 1, 2, 1},
 }};
 template <>
-inline constexpr std::array<MmaBackwardShape, 16> mma_backward_shapes<float> = {{
+inline constexpr std::array<MmaBackwardShape, 18> mma_backward_shapes<float> = {{
+    {Side::queries, 32, 32, 0, 2, 32, 1, 1, 8, false, false, 64},
+    {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, false, 64},
     {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1, true},
     {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1, true},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
@@ -192,6 +203,12 @@ struct MmaBackwardTile {
   int scratch_level         = 0;
   std::size_t scratch_bytes = 0;
   int team_size = 0, vector_length = 32;
+  MmaLengths lengths = {};  // of the sequences that it is for
+
+  KOKKOS_FORCEINLINE_FUNCTION bool takes(Sequence const& sequence) const {
+    index_t const length = Kokkos::max(sequence.q_len, sequence.k_len);
+    return length >= lengths.shortest && length <= lengths.longest;
+  }
 };
 
 template <Scalar ScalarType>
@@ -212,7 +229,7 @@ constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, i
 
 /// The kernels that compute a call's gradients.
 struct MmaBackwardTiles {
-  static constexpr int most = 4;
+  static constexpr int most = 7;
   MmaBackwardTile tile[most];
   int count = 0;
 };
@@ -225,32 +242,64 @@ constexpr MmaBackwardTile mma_bias_tile(MmaBackwardTiles const& tiles) {
   return {};
 }
 
-/// None, if not every one that is wanted has a tile that fits; but another engine may compute dBias.
+/// Sequences from this length on are taken by a kernel of five products, if there is one: with shorter ones, teams that
+/// wait for their turns lose more than they gain.
 template <Scalar ScalarType>
-constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv, bool dbias) {
+inline constexpr index_t shortest_mma_turns = sizeof(ScalarType) == 2 ? 512 : 65;
+
+/// Adds kernels for the sequences of some lengths, unless not every gradient that is wanted has a tile that fits.
+/// \param in_turns whether kernels of five products are for them
+template <Scalar ScalarType>
+constexpr bool add_mma_backward_tiles(MmaBackwardTiles& tiles, MmaTileQuery const& query, bool in_turns, bool dq,
+                                      bool dk, bool dv, bool dbias) {
   int const widest = query.head_dim > query.value_dim ? query.head_dim : query.value_dim;
-  MmaBackwardTiles tiles;
   bool q_found = !dq, k_found = !dk, v_found = !dv, bias_found = !dbias;
+  int count = tiles.count;
   // Shapes are made for all the teams that a multiprocessor is to hold, but better fewer than another engine.
   for (bool const all_teams : {true, false}) {
     for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
       MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
-      if (shape.head_columns < widest) continue;
+      if (shape.head_columns < widest || (shape.longest != 0 && shape.longest < query.lengths.longest)) continue;
       // Five products pay if all that they compute is wanted.
-      if (shape.turns ? q_found || k_found || v_found
+      if (shape.turns ? !in_turns || q_found || k_found || v_found
                       : (q_found || !shape.computes_queries()) && (k_found || !shape.computes_keys()) &&
                             (v_found || !shape.computes_values()) && (bias_found || !shape.computes_bias()))
         continue;
-      MmaBackwardTile const tile = lay_out_mma_backward_tile<ScalarType>(query, n);
+      MmaBackwardTile tile = lay_out_mma_backward_tile<ScalarType>(query, n);
       if (tile.scratch_bytes > query.scratch_limit / (all_teams ? shape.teams : 1)) continue;
-      tiles.tile[tiles.count++] = tile;
-      q_found                   = q_found || shape.computes_queries();
-      k_found                   = k_found || shape.computes_keys();
-      v_found                   = v_found || shape.computes_values();
-      bias_found                = bias_found || shape.computes_bias();
+      tile.lengths        = query.lengths;
+      tiles.tile[count++] = tile;
+      q_found             = q_found || shape.computes_queries();
+      k_found             = k_found || shape.computes_keys();
+      v_found             = v_found || shape.computes_values();
+      bias_found          = bias_found || shape.computes_bias();
     }
   }
-  return q_found && k_found && v_found ? tiles : MmaBackwardTiles();
+  bool const found = q_found && k_found && v_found;
+  if (found) tiles.count = count;
+  return found;
+}
+
+/// None, if not every one that is wanted has a tile that fits; but another engine may compute dBias. Kernels in turns
+/// are first: what they do for dQ, they do for all queries.
+template <Scalar ScalarType>
+constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv, bool dbias) {
+  constexpr index_t limit = shortest_mma_turns<ScalarType>;
+  MmaBackwardTiles tiles;
+  MmaTileQuery shorter = query;
+  if (query.lengths.longest >= limit) {
+    if (!add_mma_backward_tiles<ScalarType>(tiles, query, true, dq, dk, dv, dbias)) return {};
+    bool has_turns = false;
+    for (int n = 0; n < tiles.count; ++n) {
+      if (!mma_backward_shapes<ScalarType>[tiles.tile[n].shape].turns) continue;
+      has_turns                      = true;
+      tiles.tile[n].lengths.shortest = limit;
+    }
+    if (!has_turns || query.lengths.shortest >= limit) return tiles;
+    shorter.lengths.longest = limit - 1;
+    dbias                   = false;  // its kernel is for all
+  }
+  return add_mma_backward_tiles<ScalarType>(tiles, shorter, false, dq, dk, dv, dbias) ? tiles : MmaBackwardTiles();
 }
 
 }  // namespace KokkosAttention::Impl

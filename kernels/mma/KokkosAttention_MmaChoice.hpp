@@ -22,8 +22,12 @@ namespace KokkosAttention::Impl {
 template <class ExecutionSpace, Scalar ScalarType>
 MmaTileQuery mma_tile_query(AttentionArguments<ScalarType> const& arguments) {
   // The rest is for alignment.
-  return {arguments.head_dim, arguments.value_dim,
-          std::size_t(Kokkos::TeamPolicy<ExecutionSpace>::scratch_size_max(0)) - mma_scratch_alignment};
+  MmaTileQuery query{arguments.head_dim, arguments.value_dim,
+                     std::size_t(Kokkos::TeamPolicy<ExecutionSpace>::scratch_size_max(0)) - mma_scratch_alignment};
+  query.lengths.longest = Kokkos::max(arguments.q_len, arguments.k_len);
+  // Those of packed sequences are known on the device only.
+  query.lengths.shortest = arguments.packed() ? 0 : query.lengths.longest;
+  return query;
 }
 
 /// Whether an instance's device has the instructions; Kokkos knows, nothing is asked of the device.
@@ -40,17 +44,11 @@ bool takes_lengths(AttentionArguments<ScalarType> const& arguments) {
   return arguments.q_len <= longest_mma_sequence && arguments.k_len <= longest_mma_sequence;
 }
 
-/// Kernels that put the scale of scores off until after their maximum need one above 0.
-template <Scalar ScalarType>
-bool takes_scale(AttentionArguments<ScalarType> const& arguments) {
-  return !puts_factor_off<typename MmaArithmetic<ScalarType>::Exponential> || arguments.scale > 0;
-}
-
 /// The tile of a forward call; shape is -1 if the engine does not take it.
 template <class ExecutionSpace, Scalar ScalarType>
 MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    if (device_has_mma(space) && takes_scale(arguments) && takes_lengths(arguments))
+    if (device_has_mma(space) && takes_lengths(arguments))
       return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
   return {};
 }
@@ -75,7 +73,6 @@ std::string why_not_mma(ExecutionSpace const& space, AttentionArguments<ScalarTy
     if (!device_has_mma(space)) return "not mma, which needs compute capability 8.0";
     if (arguments.head_dim > largest_mma_head_dim || arguments.value_dim > largest_mma_head_dim)
       return "not mma, whose head dimensions end at " + std::to_string(largest_mma_head_dim);
-    if (!takes_scale(arguments)) return "not mma, whose forward kernels for this type take scales above 0";
     if (!takes_lengths(arguments)) return "not mma, whose sequences end at " + std::to_string(longest_mma_sequence);
     return "not mma, for whose tiles there is too little team scratch";
   }

@@ -177,11 +177,10 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile) {
     multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride>(
         m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_arguments.scale, m_scores);
-    if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
+    if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
-    else if constexpr (!splits)
-      for_each_element<row_blocks, key_blocks>(
-          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
+      if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
+    }
     int const columns = place(tile).columns;
     if (count(tile.key_begin, tile.key_end) < shape.keys)
       for_each_element<row_blocks, key_blocks>([&](int b, int n, int h, int e) {

@@ -10,6 +10,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <climits>
+
 namespace KokkosAttention::Impl {
 
 /// Items are (batch, head, query tile, part of the output's columns).
@@ -32,17 +34,25 @@ struct MmaForwardTeam {
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
     MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, arguments, tile);
-    index_t const places = tile_slots(arguments, Side::queries, tile.queries);
-    index_t const items  = mma_forward_items(arguments, tile);
+    index_t const items = mma_forward_items(arguments, tile);
     for (index_t n = member.league_rank(); n < items; n += member.league_size()) {
-      WorkPlace const of =
-          place_in_turns(n / tile.value_parts, places, index_t(arguments.batch) * arguments.q_heads, matrices_in_turns);
+      // Divisions of 64 bits take as long as a part of a short sequence.
+      WorkPlace const of                      = items <= INT_MAX ? place<unsigned>(n) : place<index_t>(n);
       auto const [sequence, head, begin, end] = work_item(arguments, Side::queries, tile.queries, of);
       if (begin >= end) continue;
       engine.set_part(static_cast<int>(n % tile.value_parts));
       forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
                          shape.keys);
     }
+  }
+
+ private:
+  template <class Integer>
+  KOKKOS_FORCEINLINE_FUNCTION WorkPlace place(index_t item) const {
+    return place_in_turns(static_cast<Integer>(item) / static_cast<Integer>(tile.value_parts),
+                          static_cast<Integer>(tile_slots(arguments, Side::queries, tile.queries)),
+                          static_cast<Integer>(arguments.batch) * static_cast<Integer>(arguments.q_heads),
+                          static_cast<Integer>(matrices_in_turns));
   }
 };
 

@@ -53,32 +53,43 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
                                                typename Arithmetic::Number const* other, MmaLane lane,
                                                [[maybe_unused]] T factor,
                                                typename Arithmetic::Sum (&result)[row_blocks][column_blocks]) {
+  using Sum = typename Arithmetic::Sum;
+  // All small products come before the first large one, in the same sums: large factors are then loaded twice, which
+  // costs less than registers for sums of small products do, if rows are not long.
+  constexpr bool small_first = Arithmetic::splits && columns <= 64, small_apart = Arithmetic::splits && !small_first;
+  [[maybe_unused]] Sum small[row_blocks][column_blocks];
   KOKKOSATTENTION_UNROLL
   for (int b = 0; b < row_blocks; ++b) {
     KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < column_blocks; ++n) result[b][n] = {};
+    for (int n = 0; n < column_blocks; ++n) {
+      result[b][n] = {};
+      if constexpr (small_apart) small[b][n] = {};
+    }
   }
-  auto const add = [&](auto products) {
+  auto const add = [&](auto factors_of, auto products) {
     KOKKOSATTENTION_UNROLL
     for (int block = 0; block < columns / Arithmetic::steps; ++block) {
       typename Arithmetic::Left left[row_blocks];
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b)
-        left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane, products);
+        left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane, factors_of);
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < column_blocks; n += 2) {
-        auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane, products);
+        auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane, factors_of);
+        if constexpr (small_apart) multiply_add_blocks<Arithmetic>(small, n, left, right, SmallProducts());
         multiply_add_blocks<Arithmetic>(result, n, left, right, products);
       }
     }
   };
-  // All small products come before the first large one. (Sums of their own would take registers, and large factors that
-  // are loaded twice cost less.)
-  if constexpr (Arithmetic::splits) {
-    add(SmallProducts());
-    load_fence();
+  if constexpr (small_apart) {
+    add(SmallProducts(), LargeProducts());
+  } else {
+    if constexpr (small_first) {
+      add(SmallProducts(), SmallProducts());
+      load_fence();
+    }
+    add(LargeProducts(), LargeProducts());
   }
-  add(LargeProducts());
   if constexpr (Arithmetic::splits) {
     MmaRowPowers<Arithmetic, stride, column_blocks> const powers(other, lane);
     KOKKOSATTENTION_UNROLL
@@ -91,7 +102,8 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
           KOKKOSATTENTION_UNROLL
           for (int e = 0; e < 2; ++e) {
             float& x = result[b][n].value[2 * h + e];
-            x        = x * (of_row * (powers.value[n][e] * Arithmetic::product_unit));
+            if constexpr (small_apart) x += small[b][n].value[2 * h + e];
+            x *= of_row * (powers.value[n][e] * Arithmetic::product_unit);
           }
         }
       }

@@ -24,35 +24,43 @@ struct MmaShape {
   int stages;         // 1: keys and values in a place each, one arrives while the other is used; 2: two of each
   int warps;          // a team
   int teams;          // that a multiprocessor is to hold
+  // Sequence that it is for; 0: it is for all. Such a choice does not show in results: those of a row are the same with
+  // all shapes whose tiles have as many rows of the other side.
+  int longest = 0;
 };
 
 /// The forward kernels of a type, the first that fits is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaShape, 6> mma_shapes = {{
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 64, .stages = 2, .warps = 4, .teams = 2},
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 48, .stages = 1, .warps = 4, .teams = 2},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 64, .stages = 1, .warps = 4, .teams = 2},
-    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 4, .teams = 1},
+inline constexpr std::array<MmaShape, 8> mma_shapes = {{
+    // Columns of heads and of values, row blocks, keys, stages, warps, teams, longest.
+    {32, 32, 2, 64, 1, 1, 12, 64},
+    {64, 64, 2, 64, 1, 1, 8, 64},
+    {64, 64, 2, 64, 2, 4, 2},
+    {64, 64, 2, 32, 1, 4, 1},
+    {128, 128, 2, 48, 1, 4, 2},
+    {128, 128, 2, 32, 1, 4, 1},
+    {256, 256, 1, 64, 1, 4, 2},
+    {256, 256, 1, 32, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaShape, 5> mma_shapes<double> = {{
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 2, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 256, .value_columns = 128, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
+inline constexpr std::array<MmaShape, 6> mma_shapes<double> = {{
+    {32, 32, 1, 32, 1, 2, 4, 64},
+    {64, 64, 1, 32, 1, 4, 2},
+    {64, 64, 1, 16, 1, 2, 1},
+    {128, 128, 1, 32, 1, 8, 1},
+    {128, 128, 1, 16, 1, 4, 1},
+    {256, 128, 1, 16, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaShape, 7> mma_shapes<float> = {{
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 64, .stages = 2, .warps = 8, .teams = 1},
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
-    {.head_columns = 64, .value_columns = 64, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 2, .warps = 8, .teams = 1},
-    {.head_columns = 128, .value_columns = 128, .row_blocks = 2, .keys = 32, .stages = 1, .warps = 4, .teams = 2},
-    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 32, .stages = 1, .warps = 8, .teams = 1},
-    {.head_columns = 256, .value_columns = 256, .row_blocks = 1, .keys = 16, .stages = 1, .warps = 4, .teams = 2},
+inline constexpr std::array<MmaShape, 8> mma_shapes<float> = {{
+    {32, 32, 2, 64, 1, 1, 8, 64},
+    {64, 64, 2, 64, 2, 8, 1},
+    {64, 64, 2, 32, 1, 4, 2},
+    {64, 64, 1, 16, 1, 4, 1},
+    {128, 128, 2, 32, 2, 8, 1},
+    {128, 128, 2, 32, 1, 4, 2},
+    {256, 256, 1, 32, 1, 8, 1},
+    {256, 256, 1, 16, 1, 4, 2},
 }};
 template <Scalar ScalarType>
 inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_shapes<ScalarType>)>);
@@ -62,11 +70,17 @@ inline constexpr int longest_mma_sequence = 1 << 30;
 /// Of a team's arrays, in bytes: what is copied and loaded at once. Kokkos does not promise it.
 inline constexpr int mma_scratch_alignment = 16;
 
-/// What the choice of a tile depends on. Lengths play no part: a sequence's result must not depend on what else is in
-/// the batch.
+/// What is known of the lengths of a call's sequences, of queries or keys, whichever is longer.
+struct MmaLengths {
+  index_t shortest = 0, longest = longest_mma_sequence;
+};
+
+/// What the choice of a tile depends on. A sequence's result must not depend on what else is in the batch: what lengths
+/// choose is the same for a sequence, whatever is known of the others.
 struct MmaTileQuery {
   int head_dim, value_dim;
   std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
+  MmaLengths lengths = {};
 };
 
 /// A team's tile.
@@ -129,13 +143,15 @@ constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) 
   return tile;
 }
 
+/// The first shape that fits.
+/// \param keys a tile must have; 0: any, of a shape that is not for short sequences only
 template <Scalar ScalarType>
-constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
-  if (query.value_dim > largest_mma_head_dim) return {};
+constexpr MmaTile first_mma_tile(MmaTileQuery const& query, int keys) {
   // Shapes are made for all the teams that a multiprocessor is to hold, but better fewer than another engine.
   for (bool const all_teams : {true, false}) {
     for (int n = 0; n < mma_shape_count<ScalarType>; ++n) {
       MmaShape const& shape = mma_shapes<ScalarType>[n];
+      if (keys == 0 ? shape.longest != 0 : shape.longest < query.lengths.longest || shape.keys != keys) continue;
       // Shapes of 128 columns take wider values in parts.
       if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
         continue;
@@ -144,6 +160,15 @@ constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
     }
   }
   return {};
+}
+
+/// shape is -1 if none fits.
+template <Scalar ScalarType>
+constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
+  if (query.value_dim > largest_mma_head_dim) return {};
+  MmaTile const for_all   = first_mma_tile<ScalarType>(query, 0);
+  MmaTile const for_short = for_all.shape < 0 ? MmaTile() : first_mma_tile<ScalarType>(query, for_all.keys);
+  return for_short.shape < 0 ? for_all : for_short;
 }
 
 }  // namespace KokkosAttention::Impl

@@ -165,17 +165,29 @@ struct WorkPlace {
 };
 
 /// The place of the n-th item, where items of some matrices at a time are begun in turns: place 0 of each of these,
-/// then place 1. So the longest begin first, and what matrices' items read is still in a cache.
-KOKKOS_INLINE_FUNCTION constexpr WorkPlace place_in_turns(index_t n, index_t places, index_t matrices,
-                                                          index_t matrices_in_turns) {
-  index_t const first = n / (places * matrices_in_turns) * matrices_in_turns, rest = n - first * places;
-  index_t const turns = Kokkos::min(matrices_in_turns, matrices - first), place = rest / turns;
-  return {first + rest - place * turns, place};
+/// then place 1. So the longest begin first, and what matrices' items read is still in a cache. \tparam Integer holds
+/// the number of items
+template <class Integer>
+KOKKOS_INLINE_FUNCTION constexpr WorkPlace place_in_turns(Integer n, Integer places, Integer matrices,
+                                                          Integer matrices_in_turns) {
+  Integer const first = n / (places * matrices_in_turns) * matrices_in_turns, rest = n - first * places;
+  Integer const turns = Kokkos::min(matrices_in_turns, matrices - first), place = rest / turns;
+  return {static_cast<index_t>(first + rest - place * turns), static_cast<index_t>(place)};
 }
 
-/// So many matrices that their items are enough for all teams that run at once, twice.
-inline index_t matrices_in_turns(index_t teams, index_t places) {
-  return 2 * ((teams + places - 1) / Kokkos::max(places, index_t(1)));
+/// So many matrices that their items are enough for some teams: a number of them between that and twice as many after
+/// which fewest are missing in the last turn, whose longest items begin when all others are done.
+constexpr index_t matrices_in_turns(index_t teams, index_t places, index_t matrices) {
+  if (places == 0 || matrices == 0) return 1;
+  index_t const enough = Kokkos::min((teams + places - 1) / places, matrices);
+  index_t best = enough, least_missing = matrices;
+  for (index_t turns = enough; turns <= Kokkos::min(2 * enough, matrices); ++turns) {
+    index_t const missing = (turns - matrices % turns) % turns;
+    if (missing >= least_missing) continue;
+    best          = turns;
+    least_missing = missing;
+  }
+  return best;
 }
 
 template <Scalar ScalarType>

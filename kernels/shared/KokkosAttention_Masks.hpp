@@ -10,6 +10,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <type_traits>
+
 /// \file
 /// The masks of the options, and how several masks make one.
 
@@ -193,6 +195,17 @@ concept TakesMasksApart = requires(M const& mask) {
   requires Row::takes_masks_apart;
   mask.for_each_part([](auto const&) {});
 };
+
+/// Whether a mask is known to give all queries the same keys to visit. On the host, which may not ask a user's mask.
+template <Mask M>
+constexpr bool takes_all_keys(M const&) {
+  return false;
+}
+template <Mask... Rest>
+constexpr bool takes_all_keys(AllOf<BandMask, Rest...> const& mask) {
+  return (std::is_same_v<Rest, FlagMask> && ...) && mask.first.lower == -BandMask::unbounded &&
+         mask.first.upper == BandMask::unbounded;
+}
 
 inline AllOf<> all_of() { return {}; }
 
