@@ -9,6 +9,8 @@
 #include <catch2/generators/catch_generators_range.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <vector>
+
 /// \file
 /// What is particular to the mma engine: its tiles, the head dimensions that it pads, rows that cannot be copied 16
 /// bytes at a time. Options are tested where those of the other engines are.
@@ -73,6 +75,56 @@ TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
   REQUIRE((has_dq || !dq));
   REQUIRE((has_dk || !dk));
   REQUIRE((has_dv || !dv));
+}
+
+/// A length chooses a forward tile only where results do not depend on it.
+TEMPLATE_TEST_CASE("mma tiles of short sequences have as many keys as others", "[mma][tiles]", MMA_TYPES) {
+  int const head_dim        = GENERATE(1, 32, 33, 64, 65, 256);
+  std::size_t const scratch = GENERATE(h100_scratch, a100_scratch, old_kokkos_scratch);
+  CAPTURE(head_dim, scratch);
+  MmaTile const others = choose_mma_tile<TestType>({head_dim, head_dim, scratch});
+  for (KA::index_t const length : {0, 1, 32, 64, 65, 1000}) {
+    CAPTURE(length);
+    MmaTile const tile = choose_mma_tile<TestType>({head_dim, head_dim, scratch, {length, length}});
+    REQUIRE((tile.shape >= 0) == (others.shape >= 0));
+    REQUIRE(tile.keys == others.keys);
+    if (tile.shape >= 0) REQUIRE(tile.scratch_bytes <= scratch);
+    if (scratch == h100_scratch && head_dim <= 32) REQUIRE((tile.queries < others.queries) == (length <= 64));
+  }
+}
+
+/// Kernels in turns add up in another order than others.
+TEMPLATE_TEST_CASE("the kernels that take a sequence's gradients are told by its own lengths", "[mma][tiles]",
+                   MMA_TYPES) {
+  int const head_dim = GENERATE(8, 64, 128, 256);
+  bool const all     = GENERATE(false, true);
+  CAPTURE(head_dim, all);
+  auto const choose = [&](KA::Impl::MmaLengths const& lengths) {
+    return choose_mma_backward_tiles<TestType>({head_dim, head_dim, h100_scratch, lengths}, true, all, all, false);
+  };
+  MmaBackwardTiles const packed = choose({0, 5000});
+  for (int const length : {0, 1, 64, 65, 511, 512, 5000}) {
+    MmaBackwardTiles const alone = choose({length, length});
+    for (bool const of_queries : {true, false}) {
+      KA::Impl::Sequence const sequence{0, 0, 0, of_queries ? length : length / 2, 0, of_queries ? length / 2 : length};
+      for (int gradient = 0; gradient < (all ? 3 : 1); ++gradient) {
+        CAPTURE(length, of_queries, gradient);
+        auto const taken = [&](MmaBackwardTiles const& tiles) {
+          std::vector<KA::Impl::MmaBackwardShape> shapes;
+          for (int n = 0; n < tiles.count; ++n) {
+            auto const& shape     = KA::Impl::mma_backward_shapes<TestType>[tiles.tile[n].shape];
+            bool const computes[] = {shape.computes_queries(), shape.computes_keys(), shape.computes_values()};
+            if (computes[gradient] && tiles.tile[n].takes(sequence)) shapes.push_back(shape);
+          }
+          REQUIRE(shapes.size() == 1);
+          return shapes[0];
+        };
+        auto const a = taken(packed), b = taken(alone);
+        REQUIRE(a.turns == b.turns);
+        REQUIRE(a.columns == b.columns);
+      }
+    }
+  }
 }
 
 TEMPLATE_TEST_CASE("mma tiles where scratch is for fewer teams than wanted, or for none", "[mma][tiles]", MMA_TYPES) {
@@ -225,6 +277,14 @@ TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   }
 }
 
+TEMPLATE_TEST_CASE("scales of any sign", "[mma]", MMA_TYPES) {
+  Random random(205);
+  auto problem          = random_problem<TestType>(random, {1, 2, 2, 70, 150, 24, 24});
+  problem.options.scale = -0.3;
+  if (GENERATE(false, true)) problem.options.causal = true;
+  check_passes(random, problem);
+}
+
 TEST_CASE("describe tells of the mma engine, and why it is not taken", "[mma][describe]") {
   using Catch::Matchers::ContainsSubstring;
   auto const text = [](auto const& q) { return KA::describe(Space(), q, q, q, q); };
@@ -238,11 +298,6 @@ TEST_CASE("describe tells of the mma engine, and why it is not taken", "[mma][de
   REQUIRE_THAT(text(wide),
                ContainsSubstring("engine: portable") && ContainsSubstring("not mma, whose head dimensions end at 256"));
   REQUIRE_THAT(text(single), ContainsSubstring("engine: mma\n"));
-  KA::Options<KA::half_t, MemorySpace> options;
-  options.scale = -0.1;
-  DeviceTensor<KA::half_t, Kokkos::LayoutRight> const half("q", 1, 2, 30, 40);
-  REQUIRE_THAT(KA::describe(Space(), half, half, half, half, options),
-               ContainsSubstring("engine: portable") && ContainsSubstring("take scales above 0"));
 }
 
 }  // namespace Test

@@ -157,6 +157,14 @@ TEST_CASE("packed sequences of few queries and many keys are computed as if alon
                           packing);
 }
 
+TEST_CASE("packed sequences, some much longer than others, are computed as if alone, to the bit", "[packed]") {
+  Random random(423);
+  Packing const packing{{3, 43, 643, 713, 1263}, {0, 64, 584, 1284, 1348}, 1270, 1350};
+  auto problem           = random_problem<KA::bhalf_t>(random, {1, 2, 1, packing.q_len, packing.k_len, 40, 24});
+  problem.options.causal = true;
+  require_sequences_alone(random, problem, packing);
+}
+
 TEST_CASE("sequences of one length, packed, are a batch, dropout and all", "[packed]") {
   Random random(420);
   Problem<float> batch = random_problem<float>(random, {3, 2, 2, 50, 70, 16, 8}), packed = batch;

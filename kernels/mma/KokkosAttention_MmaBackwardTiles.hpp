@@ -229,7 +229,7 @@ constexpr MmaBackwardTile lay_out_mma_backward_tile(MmaTileQuery const& query, i
 
 /// The kernels that compute a call's gradients.
 struct MmaBackwardTiles {
-  static constexpr int most = 7;
+  static constexpr int most = 5;
   MmaBackwardTile tile[most];
   int count = 0;
 };

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 /// \file
 /// The mma engine's kernels, every shape of them, on emulated teams: what a GPU computes, where there is none.
@@ -55,10 +56,22 @@ Outputs<T> emulate_forward(Problem<T> const& p, MmaTile const& tile, Schedule co
   return {to_host(out), to_host(lse4)};
 }
 
-/// The kernels that compute a problem's gradients on an H100.
+using KA::Impl::MmaLengths;
+
+/// Lengths for which kernels are chosen: those of teams of few warps, others for short sequences, and those in turns.
 template <class T>
-KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p) {
-  return KA::Impl::choose_mma_backward_tiles<T>(tile_query(p), true, true, true, p.options.bias.data() != nullptr);
+MmaLengths const all_lengths[] = {{0, 64},
+                                  {0, KA::Impl::shortest_mma_turns<T> - 1},
+                                  {KA::Impl::shortest_mma_turns<T>, KA::Impl::longest_mma_sequence}};
+
+/// The kernels that compute a problem's gradients on an H100 as if its sequences were of some lengths. All take it.
+template <class T>
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths = all_lengths<T>[2]) {
+  auto query    = tile_query(p);
+  query.lengths = lengths;
+  auto tiles    = KA::Impl::choose_mma_backward_tiles<T>(query, true, true, true, p.options.bias.data() != nullptr);
+  for (int n = 0; n < tiles.count; ++n) tiles.tile[n].lengths = {};
+  return tiles;
 }
 
 template <class T>
@@ -97,10 +110,10 @@ void emulate_bias_gradient(KA::Impl::BackwardArguments<T> const& arguments,
   Kokkos::fence();
 }
 
-/// The gradients that a tile's kernel computes; the others are NaN.
+/// The gradients that tiles' kernels compute, one after the other; the others are NaN.
 template <class Layout, class T>
-GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_out_on_host, MmaBackwardTile const& tile,
-                                   Schedule const& schedule = {}) {
+GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_out_on_host,
+                                   std::vector<MmaBackwardTile> const& tiles, Schedule const& schedule = {}) {
   using Accumulation = KA::accumulation_t<T>;
   auto const forward = run_forward(p);
   auto const q = to_device<Layout>(p.q), k = to_device<Layout>(p.k), v = to_device<Layout>(p.v),
@@ -111,25 +124,33 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
     return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
   };
   auto const dq = like(p.q), dk = like(p.k), dv = like(p.v), dbias = like(p.options.bias);
-  auto const& shape    = KA::Impl::mma_backward_shapes<T>[tile.shape];
-  auto const arguments = KA::Impl::make_backward_arguments(
-      d_out, q, k, v, out, lse,
-      shape.computes_bias() ? KA::Gradients<T, MemorySpace>{.bias = dbias}
-                            : KA::Gradients<T, MemorySpace>{.q = dq, .k = dk, .v = dv},
-      p.options);
-  auto const delta = poisoned<Accumulation, Kokkos::LayoutRight>(p.batch(), p.heads(), p.q_len(), 1);
-  KA::Impl::compute_delta(Space(), arguments, delta.data());
-  Kokkos::fence();
+  auto const delta          = poisoned<Accumulation, Kokkos::LayoutRight>(p.batch(), p.heads(), p.q_len(), 1);
   auto const computed_delta = KA::Impl::make_tensor<Accumulation const>(delta);
-  if (shape.computes_bias())
-    emulate_bias_gradient(arguments, computed_delta, p, tile, schedule);
-  else
-    emulate_gradients_of_sides(arguments, computed_delta, p, tile, schedule);
-  if (shape.computes_queries()) require_gaps_untouched(dq);
-  if (shape.computes_keys()) require_gaps_untouched(dk);
-  if (shape.computes_values()) require_gaps_untouched(dv);
-  if (shape.computes_bias()) require_gaps_untouched(dbias);
+  for (MmaBackwardTile const& tile : tiles) {
+    auto const& shape    = KA::Impl::mma_backward_shapes<T>[tile.shape];
+    auto const arguments = KA::Impl::make_backward_arguments(
+        d_out, q, k, v, out, lse,
+        shape.computes_bias() ? KA::Gradients<T, MemorySpace>{.bias = dbias}
+                              : KA::Gradients<T, MemorySpace>{.q = dq, .k = dk, .v = dv},
+        p.options);
+    KA::Impl::compute_delta(Space(), arguments, delta.data());
+    Kokkos::fence();
+    if (shape.computes_bias())
+      emulate_bias_gradient(arguments, computed_delta, p, tile, schedule);
+    else
+      emulate_gradients_of_sides(arguments, computed_delta, p, tile, schedule);
+    if (shape.computes_queries()) require_gaps_untouched(dq);
+    if (shape.computes_keys()) require_gaps_untouched(dk);
+    if (shape.computes_values()) require_gaps_untouched(dv);
+    if (shape.computes_bias()) require_gaps_untouched(dbias);
+  }
   return {to_host(dq), to_host(dk), to_host(dv), to_host(dbias)};
+}
+
+template <class Layout, class T>
+GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_out, MmaBackwardTile const& tile,
+                                   Schedule const& schedule = {}) {
+  return emulate_backward<Layout>(p, d_out, std::vector{tile}, schedule);
 }
 
 template <class T>
@@ -153,17 +174,22 @@ void require_backward(KA::Impl::MmaBackwardShape const& shape, GradientResult<T>
   if (shape.computes_bias()) require_gradient("dbias", found.bias, expected.bias, rival.bias, magnitude.bias);
 }
 
-/// Both passes with the tiles that an H100 would take.
+/// Both passes with the tiles that an H100 would take for sequences of any lengths.
 /// \param expected the problem that the results are to solve
 template <class Layout = Kokkos::LayoutRight, class T>
 void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T> const& expected) {
-  require_forward(emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<T>(tile_query(problem))), expected);
   auto const d_out = random_d_out(random, problem);
-  auto const tiles = backward_tiles(problem);
-  REQUIRE(tiles.count > 0);
-  for (int n = 0; n < tiles.count; ++n)
-    require_backward(KA::Impl::mma_backward_shapes<T>[tiles.tile[n].shape],
-                     emulate_backward<Layout>(problem, d_out, tiles.tile[n]), expected, d_out);
+  for (MmaLengths const& lengths : all_lengths<T>) {
+    CAPTURE(lengths.longest);
+    auto query    = tile_query(problem);
+    query.lengths = lengths;
+    require_forward(emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<T>(query)), expected);
+    auto const tiles = backward_tiles(problem, lengths);
+    REQUIRE(tiles.count > 0);
+    for (int n = 0; n < tiles.count; ++n)
+      require_backward(KA::Impl::mma_backward_shapes<T>[tiles.tile[n].shape],
+                       emulate_backward<Layout>(problem, d_out, tiles.tile[n]), expected, d_out);
+  }
 }
 
 // Each with the kernel for plain calls and, as causal rows of values are of an odd length, the other one; with two
@@ -278,6 +304,54 @@ TEMPLATE_TEST_CASE("packed sequences in the emulated mma engine", "[mma][emulati
   packed.options.k_offsets                  = k_offsets;
   masked.options.mask                       = mask;
   check_emulated_passes(random, packed, masked);
+}
+
+/// As in packed calls: all kernels are launched, and a sequence's own length tells which of them takes it.
+TEMPLATE_TEST_CASE("short and long sequences side by side in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
+  Random random(545);
+  auto packed = random_problem<TestType>(random, {1, 2, 1, 190, 160, 24, 40});
+  Kokkos::View<KA::index_t*, Kokkos::HostSpace> const q_offsets("offsets", 5), k_offsets("offsets", 5);
+  // Lengths 20 and 30, 110 and 40, 10 and 70, 40 and 15.
+  KA::index_t const q_begin[] = {3, 23, 133, 143, 183}, k_begin[] = {5, 35, 75, 145, 160};
+  for (int n = 0; n < 5; ++n) {
+    q_offsets(n) = q_begin[n];
+    k_offsets(n) = k_begin[n];
+  }
+  packed.options.causal    = true;
+  packed.options.q_offsets = q_offsets;
+  packed.options.k_offsets = k_offsets;
+  auto const d_out         = random_d_out(random, packed);
+  std::vector<MmaBackwardTile> tiles;
+  auto const add = [&](KA::Impl::MmaBackwardTiles const& some, MmaLengths const& lengths) {
+    for (int n = 0; n < some.count; ++n) {
+      tiles.push_back(some.tile[n]);
+      tiles.back().lengths = lengths;
+    }
+  };
+  add(backward_tiles(packed, all_lengths<TestType>[2]), {50, 1000});
+  std::size_t const in_turns = tiles.size();
+  add(backward_tiles(packed, all_lengths<TestType>[0]), {0, 49});
+  auto const found = emulate_backward<Kokkos::LayoutRight>(packed, d_out, tiles);
+  // What each kind gives alone.
+  auto const alone = [&](std::size_t begin, std::size_t end) {
+    std::vector<MmaBackwardTile> some(tiles.begin() + begin, tiles.begin() + end);
+    for (MmaBackwardTile& tile : some) tile.lengths = {};
+    return emulate_backward<Kokkos::LayoutRight>(packed, d_out, some);
+  };
+  auto const of_long = alone(0, in_turns), of_short = alone(in_turns, tiles.size());
+  auto const compare = [&](auto const& result, auto const& a, auto const& b, KA::index_t const(&begin)[5]) {
+    for_each_index(1, result.extent(1), result.extent(2), result.extent(3), [&](auto, auto h, auto i, auto d) {
+      int n = -1;
+      while (n < 4 && KA::index_t(i) >= begin[n + 1]) ++n;
+      bool const is_short = n == 0 || n == 3;
+      CAPTURE(n, h, i, d);
+      if (n >= 0 && n < 4) REQUIRE(double(result(0, h, i, d)) == double((is_short ? b : a)(0, h, i, d)));
+      if (n < 0 || n == 4) REQUIRE(double(result(0, h, i, d)) == 0);
+    });
+  };
+  compare(found.q, of_long.q, of_short.q, q_begin);
+  compare(found.k, of_long.k, of_short.k, k_begin);
+  compare(found.v, of_long.v, of_short.v, k_begin);
 }
 
 TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulation]", MMA_TYPES) {
