@@ -102,7 +102,7 @@ class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, f
   /// Visits of one tile, of several heads, have all that follows from positions in common: registers would hold it.
   KOKKOS_FORCEINLINE_FUNCTION static Tile hidden_place(Tile const& tile) {
     auto const hide = [](index_t position) { return hidden(static_cast<int>(position)); };
-    return {tile.batch,          tile.head,           hide(tile.query_begin), hide(tile.query_end),
+    return {tile.batch,           tile.head,         hide(tile.query_begin), hide(tile.query_end),
             hide(tile.key_begin), hide(tile.key_end)};
   }
 
