@@ -28,7 +28,8 @@ template <AttentionView DOut, AttentionView Q, AttentionView K, AttentionView V,
 auto make_backward_arguments(DOut const& d_out, Q const& q, K const& k, V const& v, Out const& out, Lse const& lse,
                              gradients_t<Q> const& gradients, options_t<Q> const& options) {
   using ScalarType = typename Q::non_const_value_type;
-  BackwardArguments<ScalarType> arguments{make_attention_arguments(q, k, v, options), {}, {}, {}, {}, {}, {}, {}, {}};
+  BackwardArguments<ScalarType> arguments{
+      make_attention_arguments(q, k, v, options), {}, {}, {}, {}, {}, {}, {}, {}, {}};
   arguments.d_out = make_tensor<ScalarType const>(d_out);
   arguments.out   = make_tensor<ScalarType const>(out);
   arguments.lse   = make_tensor<accumulation_t<ScalarType> const>(lse);
@@ -37,6 +38,7 @@ auto make_backward_arguments(DOut const& d_out, Q const& q, K const& k, V const&
   arguments.dv    = make_tensor<ScalarType>(gradients.v);
   arguments.dbias = make_tensor<ScalarType>(gradients.bias);
   for (int d = 0; d < 4; ++d) arguments.dbias_extent[d] = static_cast<index_t>(gradients.bias.extent(d));
+  arguments.adds_bias = options.bias.data() != nullptr;
   return arguments;
 }
 

@@ -146,10 +146,11 @@ template <Scalar ScalarType>
 void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
   MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
   std::string name              = gradient_names(shape) + std::string(" tile");
+  // Packed sequences: each is taken by the kernels for its length.
   if (tile.lengths.shortest < tile.lengths.longest) {
-    // Packed sequences: each is taken by the kernels for its length.
-    if (tile.lengths.shortest > 0) name += ", sequences from " + std::to_string(tile.lengths.shortest) + " on";
-    if (tile.lengths.longest + 1 == shortest_mma_turns<ScalarType>)
+    if (tile.lengths.shortest > 0)
+      name += ", sequences from " + std::to_string(tile.lengths.shortest) + " on";
+    else if (!shape.computes_bias())
       name += ", sequences up to " + std::to_string(tile.lengths.longest);
   }
   if (shape.own == Side::queries) return describe_tile(text, name, tile.rows, tile.columns, tile);

@@ -97,10 +97,10 @@ TEMPLATE_TEST_CASE("mma tiles of short sequences have as many keys as others", "
 TEMPLATE_TEST_CASE("the kernels that take a sequence's gradients are told by its own lengths", "[mma][tiles]",
                    MMA_TYPES) {
   int const head_dim = GENERATE(8, 64, 128, 256);
-  bool const all     = GENERATE(false, true);
-  CAPTURE(head_dim, all);
+  bool const all = GENERATE(false, true), bias = GENERATE(false, true);
+  CAPTURE(head_dim, all, bias);
   auto const choose = [&](KA::Impl::MmaLengths const& lengths) {
-    return choose_mma_backward_tiles<TestType>({head_dim, head_dim, h100_scratch, lengths}, true, all, all, false);
+    return choose_mma_backward_tiles<TestType>({head_dim, head_dim, h100_scratch, lengths, bias}, true, all, all, bias);
   };
   MmaBackwardTiles const packed = choose({0, 5000});
   for (int const length : {0, 1, 64, 65, 511, 512, 5000}) {

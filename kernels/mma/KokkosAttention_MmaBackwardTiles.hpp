@@ -243,9 +243,11 @@ constexpr MmaBackwardTile mma_bias_tile(MmaBackwardTiles const& tiles) {
 }
 
 /// Sequences from this length on are taken by a kernel of five products, if there is one: with shorter ones, teams that
-/// wait for their turns lose more than they gain.
+/// wait for their turns lose more than they gain, the longer the less there is to do for a score.
 template <Scalar ScalarType>
-inline constexpr index_t shortest_mma_turns = sizeof(ScalarType) == 2 ? 512 : 65;
+constexpr index_t shortest_mma_turns(bool adds_bias) {
+  return sizeof(ScalarType) == 2 && !adds_bias ? 512 : 65;
+}
 
 /// Adds kernels for the sequences of some lengths, unless not every gradient that is wanted has a tile that fits.
 /// \param in_turns whether kernels of five products are for them
@@ -284,7 +286,7 @@ constexpr bool add_mma_backward_tiles(MmaBackwardTiles& tiles, MmaTileQuery cons
 /// are first: what they do for dQ, they do for all queries.
 template <Scalar ScalarType>
 constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv, bool dbias) {
-  constexpr index_t limit = shortest_mma_turns<ScalarType>;
+  index_t const limit = shortest_mma_turns<ScalarType>(query.adds_bias);
   MmaBackwardTiles tiles;
   MmaTileQuery shorter = query;
   if (query.lengths.longest >= limit) {

@@ -57,10 +57,12 @@ MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> con
 template <class ExecutionSpace, Scalar ScalarType>
 MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    if (device_has_mma(space) && takes_lengths(arguments))
-      return choose_mma_backward_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments),
-                                                   arguments.dq.data != nullptr, arguments.dk.data != nullptr,
+    if (device_has_mma(space) && takes_lengths(arguments)) {
+      MmaTileQuery query = mma_tile_query<ExecutionSpace>(arguments);
+      query.adds_bias    = arguments.adds_bias;
+      return choose_mma_backward_tiles<ScalarType>(query, arguments.dq.data != nullptr, arguments.dk.data != nullptr,
                                                    arguments.dv.data != nullptr, arguments.dbias.data != nullptr);
+    }
   return {};
 }
 

@@ -99,6 +99,7 @@ struct BackwardArguments : AttentionArguments<ScalarType> {
   Tensor<Accumulation const> lse;
   Tensor<ScalarType> dq, dk, dv, dbias;  // no data: not wanted
   index_t dbias_extent[4];
+  bool adds_bias;  // to scores, what takes time in every kernel
 };
 
 /// Some rows of one side of a sequence.

@@ -61,8 +61,8 @@ using KA::Impl::MmaLengths;
 /// Lengths for which kernels are chosen: those of teams of few warps, others for short sequences, and those in turns.
 template <class T>
 MmaLengths const all_lengths[] = {{0, 64},
-                                  {0, KA::Impl::shortest_mma_turns<T> - 1},
-                                  {KA::Impl::shortest_mma_turns<T>, KA::Impl::longest_mma_sequence}};
+                                  {0, KA::Impl::shortest_mma_turns<T>(false) - 1},
+                                  {KA::Impl::shortest_mma_turns<T>(false), KA::Impl::longest_mma_sequence}};
 
 /// The kernels that compute a problem's gradients on an H100 as if its sequences were of some lengths. All take it.
 template <class T>
