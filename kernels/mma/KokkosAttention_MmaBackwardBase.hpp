@@ -242,7 +242,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
     if constexpr (!splits) {
       m_factor = m_arguments.scale;
-      if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
+      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) apply_factor(m_scores, m_factor);
     }
     // Keys beyond the end have no weight, if dQ is summed. Queries beyond the end have one, but a dO of 0.
     constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
@@ -376,7 +376,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// An LSE as MmaGradientRows takes it.
   KOKKOS_FORCEINLINE_FUNCTION T exponents_lse(T lse) const {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
-      return m_exponential.in_base(usable_lse(lse));
+      return m_exponential.in_base_2(usable_lse(lse));
     else
       return usable_lse(lse);
   }

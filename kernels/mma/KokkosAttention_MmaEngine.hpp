@@ -180,6 +180,9 @@ class MmaEngine {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
+    } else if constexpr (!splits) {
+      for_each_element<row_blocks, key_blocks>(
+          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
     }
     int const columns = place(tile).columns;
     if (count(tile.key_begin, tile.key_end) < shape.keys)

@@ -42,12 +42,6 @@ class WarpExponential {
  public:
   KOKKOS_FORCEINLINE_FUNCTION explicit WarpExponential(MmaLane lane) : m_root(root_power(lane.number())) {}
 
-  /// A factor above 0 or a shift, for of_product.
-  KOKKOS_FORCEINLINE_FUNCTION static double in_base(double x) { return x; }
-  /// exp(x factor - shift), with one operation instead of two.
-  KOKKOS_FORCEINLINE_FUNCTION double of_product(double x, double factor, double shift) const {
-    return (*this)(fma(x, factor, -shift));
-  }
   KOKKOS_FORCEINLINE_FUNCTION double operator()(double x) const {
     constexpr double rounding_offset = 0x1.8p52;  // adding it leaves round(x) in the low bits
     constexpr double steps = 0x1.71547652b82fep+5, step = 0x1.62e42fefa39efp-6;  // 32 / ln 2, ln 2 / 32
@@ -98,11 +92,11 @@ class ScalingExponential : public ApproximateExponential {
  public:
   using ApproximateExponential::ApproximateExponential;
 
-  /// A factor above 0 or a shift, for of_product: in base 2.
-  KOKKOS_FORCEINLINE_FUNCTION static float in_base(float x) { return x * log2e; }
+  /// A factor above 0 or a shift, for of_product.
+  KOKKOS_FORCEINLINE_FUNCTION static float in_base_2(float x) { return x * log2e; }
   /// exp(x factor - shift).
-  KOKKOS_FORCEINLINE_FUNCTION static float of_product(float x, float factor_in_base, float shift_in_base) {
-    return exp2_approximation(Kokkos::fma(x, factor_in_base, -shift_in_base));
+  KOKKOS_FORCEINLINE_FUNCTION static float of_product(float x, float factor_in_base_2, float shift_in_base_2) {
+    return exp2_approximation(Kokkos::fma(x, factor_in_base_2, -shift_in_base_2));
   }
 };
 

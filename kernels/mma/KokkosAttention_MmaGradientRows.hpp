@@ -25,7 +25,7 @@ class MmaGradientRows {
   /// Queries of which the lane holds pairs.
   static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
 
-  /// What the pairs have in common with their query; the LSE in the base of the exponential.
+  /// What the pairs have in common with their query; the LSE in base 2 if the exponential takes it so.
   struct Statistics {
     T lse[queries], delta[queries];
   };
@@ -55,7 +55,7 @@ class MmaGradientRows {
 
   KOKKOS_FORCEINLINE_FUNCTION T weight(index_t i, T score) const {
     if constexpr (puts_factor_off<Exponential>)
-      return m_exponential.of_product(score, m_exponential.in_base(m_factor), m_statistics.lse[query(i)]);
+      return m_exponential.of_product(score, m_exponential.in_base_2(m_factor), m_statistics.lse[query(i)]);
     else
       return m_exponential(score - m_statistics.lse[query(i)]);
   }

@@ -9,7 +9,7 @@
 
 #include <Kokkos_Core.hpp>
 
-#include <cstdint>
+#include <type_traits>
 
 /// \file
 /// Rows of scores that lie in the registers of a warp. A lane holds a part of several rows, and works on all of them at
@@ -47,41 +47,18 @@ struct RowPack {
   }
 };
 
-/// How the largest of numbers is found: of keys that are in the numbers' order.
+/// One instruction in float32. Of a NaN and a number it may be either.
 template <class T>
-struct OrderOf {
-  using Key = T;
+KOKKOS_FORCEINLINE_FUNCTION T quick_larger(T a, T b) {
+  if constexpr (std::is_same_v<T, float>)
+    return Kokkos::fmax(a, b);
+  else
+    return larger(a, b);
+}
 
-  KOKKOS_FORCEINLINE_FUNCTION static T key(T x) { return x; }
-  /// One instruction. Of a NaN and a number it may be either.
-  KOKKOS_FORCEINLINE_FUNCTION static T larger(T a, T b) { return Kokkos::fmax(a, b); }
-  /// The number, or one above, by 2^-20 of it at most.
-  KOKKOS_FORCEINLINE_FUNCTION static T bound(T key) { return key; }
-};
-/// In float64 comparisons take turns with matrix products, but those of integers do not: the first half of its bits.
-template <>
-struct OrderOf<double> {
-  using Key = std::int32_t;
-
-  KOKKOS_FORCEINLINE_FUNCTION static Key key(double x) {
-    return in_order(static_cast<Key>(Kokkos::bit_cast<std::uint64_t>(x) >> 32));
-  }
-  KOKKOS_FORCEINLINE_FUNCTION static Key larger(Key a, Key b) { return Kokkos::max(a, b); }
-  KOKKOS_FORCEINLINE_FUNCTION static double bound(Key key) {
-    // The rest of the bits makes positive numbers larger, and negative ones smaller; infinities have none.
-    bool const finite_positive = key >= 0 && key < 0x7ff00000;
-    auto const high            = static_cast<std::uint32_t>(in_order(key));
-    return Kokkos::bit_cast<double>(std::uint64_t(high) << 32 | (finite_positive ? 0xffffffffu : 0u));
-  }
-
- private:
-  /// Negative numbers have the reverse order of their bits; its own inverse.
-  KOKKOS_FORCEINLINE_FUNCTION static Key in_order(Key bits) { return bits ^ (bits >> 31 & 0x7fffffff); }
-};
-
-template <class Order, class Keys>
-KOKKOS_FORCEINLINE_FUNCTION Keys larger_keys(Keys const& a, Keys const& b) {
-  return Keys::of([&](int r) { return Order::larger(a.value[r], b.value[r]); });
+template <class T, int n>
+KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> larger(RowPack<T, n> const& a, RowPack<T, n> const& b) {
+  return RowPack<T, n>::of([&](int r) { return quick_larger(a.value[r], b.value[r]); });
 }
 /// A maximum that is left behind by no more than a factor of 16 of the weights stays: the output, which is divided by
 /// the sum of the same weights at the end, then need not be rescaled (as in FlashAttention-4).
@@ -215,41 +192,35 @@ class MmaRows {
     }
   }
 
-  /// The largest score, or a number above it that is as good to subtract from scores.
   KOKKOS_FORCEINLINE_FUNCTION Pack maximum() const {
-    using Order = OrderOf<T>;
-    using Keys  = RowPack<typename Order::Key, rows>;
     // Chains of every second element: one of all would wait for every comparison.
-    Keys even(Order::key(-Kokkos::Experimental::infinity_v<T>)), odd = even;
+    Pack even(-Kokkos::Experimental::infinity_v<T>), odd = even;
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-      auto& most = (e == 0 ? even : odd).value[2 * b + h];
-      most       = Order::larger(most, Order::key(m_scores[b][n].value[2 * h + e]));
+      T& most = (e == 0 ? even : odd).value[2 * b + h];
+      most    = quick_larger(most, m_scores[b][n].value[2 * h + e]);
     });
-    Keys most = larger_keys<Order>(even, odd);
+    Pack most = larger(even, odd);
     KOKKOSATTENTION_UNROLL
     for (int difference = 1; difference < 4; difference *= 2)
-      most = larger_keys<Order>(most, Keys::of([&](int r) { return exchange_lanes(most.value[r], difference); }));
-    Pack const bound = Pack::of([&](int r) { return Order::bound(most.value[r]); });
-    if constexpr (puts_factor_off<Exponential>)
-      return Pack(m_factor) * bound;
-    else
-      return bound;
+      most = larger(most, Pack::of([&](int r) { return exchange_lanes(most.value[r], difference); }));
+    if constexpr (puts_factor_off<Exponential>) most = Pack(m_factor) * most;
+    return most;
   }
 
   /// Replaces each score by exp(score - shift) and returns the sums of those that the lane holds: the quad's lanes add
   /// theirs up at the end.
   KOKKOS_FORCEINLINE_FUNCTION Pack exponentiate(Pack const& shift) const {
-    Pack sum(T(0)), shift_in_base(T(0));
-    T factor_in_base = 1;
+    Pack sum(T(0)), shift_in_base_2(T(0));
+    T factor_in_base_2 = 1;
     if constexpr (puts_factor_off<Exponential>) {
-      factor_in_base = m_exponential.in_base(m_factor);
-      shift_in_base  = Pack::of([&](int r) { return m_exponential.in_base(shift.value[r]); });
+      factor_in_base_2 = m_exponential.in_base_2(m_factor);
+      shift_in_base_2  = Pack::of([&](int r) { return m_exponential.in_base_2(shift.value[r]); });
     }
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
       int const r = 2 * b + h;
       T& score    = m_scores[b][n].value[2 * h + e];
       if constexpr (puts_factor_off<Exponential>)
-        score = m_exponential.of_product(score, factor_in_base, shift_in_base.value[r]);
+        score = m_exponential.of_product(score, factor_in_base_2, shift_in_base_2.value[r]);
       else
         score = m_exponential(score - shift.value[r]);
       sum.value[r] += score;
