@@ -90,9 +90,9 @@ class HostLanes {
   /// Adds the bias of batch entry b and head h.
   template <class ScalarType>
   void add(Tensor<ScalarType const> const& bias, int b, int h) const {
-    if (m_factor != T(1)) multiply_by_factor();
     add_bias(HostBiasPart<ScalarType>{&bias(b, h, m_query, m_first_key), bias.stride[2], bias.stride[3]}, m_queries,
-             m_keys, m_scores, m_stride);
+             m_keys, m_factor, m_scores, m_stride);
+    m_factor = T(1);
   }
 
   /// Drops the keys that are not in keys_of(i).

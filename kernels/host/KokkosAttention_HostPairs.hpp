@@ -32,7 +32,6 @@ class HostPairs {
   using Source = MatrixRows<bhalf_t const>;
 
   static constexpr bool pairs     = true;
-  static constexpr int step_rows  = 32;
   static constexpr int part_steps = 32;
 
   struct Both {
@@ -176,9 +175,11 @@ class HostPairs {
   }
 
   template <class Target>
-  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target) {
-    multiply(rows, vectors, (steps + 1) / 2, left, right, target);
+  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target,
+                      HostPrefetch& prefetch) {
+    multiply(rows, vectors, (steps + 1) / 2, left, right, target, prefetch);
   }
+  static constexpr int blocks(int rows, int vectors) { return pair_product_blocks(rows, vectors); }
 
  private:
   static constexpr int width       = Vector::lanes;
