@@ -29,7 +29,8 @@ struct HostNumbers {
   using Right  = HostRight<Vector>;
   using Source = MatrixRows<ScalarType const>;
 
-  static constexpr bool pairs = false;
+  static constexpr bool pairs          = false;
+  static constexpr bool tile_registers = false;
   /// Steps of a part of a tile begin at a multiple of it: then sums have the same order in any part.
   static constexpr int part_steps = 2;
 

@@ -31,8 +31,9 @@ class HostPairs {
   using Right  = HostRight<Bits32>;
   using Source = MatrixRows<bhalf_t const>;
 
-  static constexpr bool pairs     = true;
-  static constexpr int part_steps = 32;
+  static constexpr bool pairs          = true;
+  static constexpr bool tile_registers = left_tiles;
+  static constexpr int part_steps      = 32;
 
   struct Both {
     Left rows, columns;
@@ -172,6 +173,12 @@ class HostPairs {
     KOKKOSATTENTION_UNROLL
     for (int i = 1; i < 6; ++i) p = p * r + coefficient[i];
     return Vector::scaled(p, x, x, -126.f);
+  }
+
+  /// Whether all lanes are in [low, high].
+  KOKKOS_FORCEINLINE_FUNCTION static bool all_between(Vector numbers, float low, float high) {
+    return _mm512_cmp_ps_mask(numbers.numbers(), _mm512_set1_ps(low), _CMP_NGE_UQ) == 0 &&
+           _mm512_cmp_ps_mask(numbers.numbers(), _mm512_set1_ps(high), _CMP_NLE_UQ) == 0;
   }
 
   template <class Target>

@@ -14,9 +14,9 @@
 
 /// \file
 /// While a thread computes, it asks for what it will read next, a few lines with each block of a product, as a core has
-/// room for few requests:
-/// many short sequences, whose next one no prefetcher of the processor foresees, and few queries against many keys,
-/// where computing would else wait for memory and memory for computing. What it will write is asked for as well.
+/// room for few requests: many short sequences, whose next one no prefetcher of the processor foresees, and few queries
+/// against many keys, where computing would else wait for memory and memory for computing. What it will write is asked
+/// for as well.
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
@@ -43,6 +43,9 @@ class HostPrefetch {
                            rows.columns * size, !std::is_const_v<Element>};
     m_lines += rows.rows * ((rows.columns * size + line_bytes - 1) / line_bytes);
   }
+
+  /// Whether something is left to ask for.
+  bool active() const { return m_array < m_count; }
 
   /// Divides what was added into steps.
   void divide(int steps) { m_lines_a_step = steps > 0 ? (m_lines + steps - 1) / steps : 0; }
