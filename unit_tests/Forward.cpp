@@ -67,6 +67,16 @@ TEMPLATE_TEST_CASE("forward on peaked and shifted scores", "[forward]", double, 
       check_forward(problem);
     }
   }
+  SECTION("rising and falling: from one tile of keys to the next, for some of the queries") {
+    for (float rise : {0.004f, 0.05f, 1.f, -1.f}) {
+      auto problem = random_problem<TestType>(random, {1, 1, 1, 65, 1100, 32, 32});
+      for_each_index(1, 1, 65, 1,
+                     [&](auto b, auto h, auto i, auto d) { problem.q(b, h, i, d) = TestType(float(i % 3)); });
+      for_each_index(1, 1, 1100, 1,
+                     [&](auto b, auto h, auto j, auto d) { problem.k(b, h, j, d) = TestType(rise * float(j)); });
+      check_forward(problem);
+    }
+  }
 }
 
 TEMPLATE_TEST_CASE("lengths of zero", "[forward]", SCALARS) {

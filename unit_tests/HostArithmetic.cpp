@@ -107,4 +107,13 @@ TEST_CASE("a matrix of vectors is transposed", "[numbers]") {
   }
 }
 
+TEST_CASE("a product takes a step of the prefetch with each of its blocks", "[numbers]") {
+  for (auto const& [name, a] : runnable())
+    for (int rows = 0; rows <= 40; ++rows)
+      for (int vectors = 1; vectors <= 9; ++vectors) {
+        INFO(name << ", " << rows << " rows of " << vectors << " vectors");
+        REQUIRE(a->product_steps(rows, vectors) == a->product_blocks(rows, vectors));
+      }
+}
+
 }  // namespace Test

@@ -49,6 +49,14 @@ TEST_CASE("host tiles of long sequences", "[tiles]") {
   STATIC_REQUIRE(pairs.queries == 128);
   STATIC_REQUIRE(pairs.group == 2);
   STATIC_REQUIRE(pairs.keys == 128);
+  constexpr HostTile in_registers = [] {
+    HostTileQuery q  = query(4, 64, true, 64, 4096, 4096);
+    q.tile_registers = true;
+    return choose_host_tile(q, 16, 16);
+  }();
+  STATIC_REQUIRE(in_registers.queries == 128);
+  STATIC_REQUIRE(in_registers.group == 4);
+  STATIC_REQUIRE(in_registers.keys == 256);
 }
 
 TEST_CASE("pairs of keys and values that many queries read are packed once", "[tiles]") {
@@ -100,8 +108,9 @@ TEST_CASE("arrays of host tiles lie one after the other, aligned, and have room"
   bool const pairs    = GENERATE(false, true);
   int const head_dim  = GENERATE(1, 17, 64, 100, 1024);
   index_t const q_len = GENERATE(1, 33, 300), k_len = GENERATE(0, 5, 70, 500);
-  HostTileQuery const q = query(4, 64, pairs, head_dim, q_len, k_len);
-  CAPTURE(pairs, head_dim, q_len, k_len);
+  HostTileQuery q  = query(4, 64, pairs, head_dim, q_len, k_len);
+  q.tile_registers = pairs && GENERATE(false, true);
+  CAPTURE(pairs, q.tile_registers, head_dim, q_len, k_len);
   HostTile const t        = choose_host_tile(q, 2, 2);
   std::size_t const lanes = t.queries, number = pairs ? 2 : 4;
   std::size_t const forward[][2] = {{t.key_offset, head_dim * lanes * number},

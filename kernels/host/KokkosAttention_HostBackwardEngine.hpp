@@ -107,13 +107,12 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
       HostStrides const strides = score_strides(group);
       Operands::product(count(other, tile), group, m_arguments.head_dim, m_other_first.rows,
                         Operands::packed_lanes(own_first(first), m_arguments.head_dim, group),
-                        HostStore<T>{m_score, strides});
+                        HostStore<T>{m_score, strides}, m_prefetch);
       Operands::product(count(other, tile), group, m_arguments.value_dim, m_other_second.rows,
                         Operands::packed_lanes(own_second(first), m_arguments.value_dim, group),
-                        HostStore<T>{m_gradient, strides});
+                        HostStore<T>{m_gradient, strides}, m_prefetch);
       for (int v = 0; v < group; ++v) {
         int const row = (first + v) * Vector::lanes;
-        m_prefetch.step();
         HostGradientWriter<Operands, target> const writer{
             Operands::weight_writer(v, m_tile.other, m_scratch + m_tile.weight_offset),
             Operands::weight_writer(v, m_tile.other, m_scratch + m_tile.weight_gradient_offset),
@@ -139,8 +138,8 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
       if (m_turns != nullptr) m_turns->wait(place(tile) + 1);
       Operands::product(count(other, tile), m_query_sums->vectors(), count(own, tile),
                         Operands::weight_rows(m_gradient, m_tile.group >= vectors(tile), vectors(tile), rows),
-                        m_own_steps,
-                        HostAdd<T>{m_query_sums->at(tile.head, tile.query_begin), m_query_sums->strides()});
+                        m_own_steps, HostAdd<T>{m_query_sums->at(tile.head, tile.query_begin), m_query_sums->strides()},
+                        m_prefetch);
       if (m_turns != nullptr) m_turns->tell(place(tile) + 1);
     }
   }
@@ -221,8 +220,8 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
   /// sums += (other side's rows)^T * factors
   void add_product(int dim, typename Operands::Left const& columns, typename Operands::Right const& factors,
                    Vector* sums, Tile const& tile, int group) const {
-    Operands::product(dim, group, count(other, tile), columns, factors,
-                      HostAdd<T>{sums, Operands::strides(dim, group)});
+    Operands::product(dim, group, count(other, tile), columns, factors, HostAdd<T>{sums, Operands::strides(dim, group)},
+                      m_prefetch);
   }
 
   /// The bias' own sums: of gradients, other side by own.

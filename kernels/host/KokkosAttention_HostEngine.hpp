@@ -129,12 +129,12 @@ class HostEngine {
         continue;
       }
       HostStrides const strides = Operands::strides(m_tile.keys, group);
-      multiply(keys(part), group, m_arguments.head_dim, m_key.from_row(first_key(tile, part)),
-               Operands::packed_lanes(query_group(first), m_arguments.head_dim, group), HostStore<T>{m_score, strides});
+      Operands::product(keys(part), group, m_arguments.head_dim, m_key.from_row(first_key(tile, part)),
+                        Operands::packed_lanes(query_group(first), m_arguments.head_dim, group),
+                        HostStore<T>{m_score, strides}, m_prefetch);
       HostStates<T> const states{m_states.maximum + first, m_states.sum + first, m_states.rescale + first};
       for (int v = 0; v < group; ++v) {
         int const query = (first + v) * Vector::lanes;
-        m_prefetch.step();
         f(HostLanes<T, Operands>(
             m_score + strides(0, v), strides.row, keys(part), v, Kokkos::min(Vector::lanes, queries(tile) - query),
             tile.query_begin + query, part.key_begin, m_arguments.scale,
@@ -202,31 +202,24 @@ class HostEngine {
     auto const weights        = Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(part), group,
                                                   m_tile.keys, m_drops, m_scratch + m_tile.weight_offset);
     if (m_is_first)
-      return multiply(m_arguments.value_dim, group, keys(part), values, weights, HostStore<T>{output, strides});
+      return Operands::product(m_arguments.value_dim, group, keys(part), values, weights, HostStore<T>{output, strides},
+                               m_prefetch);
     for (int v = 0; v < group; ++v) {
       Vector const rescale = m_states.rescale[first + v];
       if (all_are_one(rescale)) continue;
       for (int d = 0; d < m_arguments.value_dim; ++d) output[strides(d, v)] *= rescale;
     }
-    multiply(m_arguments.value_dim, group, keys(part), values, weights, HostAdd<T>{output, strides});
+    Operands::product(m_arguments.value_dim, group, keys(part), values, weights, HostAdd<T>{output, strides},
+                      m_prefetch);
   }
 
-  /// A product, with steps of the prefetch as it goes.
-  template <class Target>
-  void multiply(int rows, int group, int steps, typename Operands::Left const& left,
-                typename Operands::Right const& right, Target const& target) const {
-    int const most = m_prefetch.active() ? Operands::step_rows : rows;
-    for (int row = 0; row < rows; row += most) {
-      m_prefetch.step();
-      Operands::product(Kokkos::min(most, rows - row), group, steps, left.from_row(row), right, target.from_row(row));
-    }
-  }
-
-  /// Steps of the prefetch in a tile.
+  /// Steps of the prefetch in a tile of queries and one of keys.
   int prefetch_steps(Tile const& tile) const {
-    auto const parts = [](int rows) { return (rows + Operands::step_rows - 1) / Operands::step_rows; };
-    int const groups = (vectors(tile) + m_tile.group - 1) / m_tile.group;
-    return vectors(tile) + groups * (parts(m_tile.keys) + parts(m_arguments.value_dim));
+    int steps = 0;
+    for (int first = 0; first < vectors(tile); first += m_tile.group)
+      steps += Operands::blocks(m_tile.keys, group_size(tile, first)) +
+               Operands::blocks(m_arguments.value_dim, group_size(tile, first));
+    return steps;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION KeptWeights kept(Tile const& tile) const {

@@ -141,13 +141,13 @@ class HostGradientLanes {
   /// Adds the bias of batch entry b and head h to the scores.
   template <class ScalarType>
   void add(Tensor<ScalarType const> const& bias, int b, int h) const {
-    if (m_factor != T(1)) multiply_by_factor();
     HostBiasPart<ScalarType> part;
     if constexpr (own == Side::queries)
       part = {&bias(b, h, m_first, m_tile.first_other), bias.stride[2], bias.stride[3]};
     else
       part = {&bias(b, h, m_tile.first_other, m_first), bias.stride[3], bias.stride[2]};
-    add_bias(part, m_rows, m_tile.others, m_tile.scores, m_tile.stride);
+    add_bias(part, m_rows, m_tile.others, m_factor, m_tile.scores, m_tile.stride);
+    m_factor = T(1);
   }
 
   /// The same, with vectors for the numbers that differ from lane to lane. Also for lanes without a row.

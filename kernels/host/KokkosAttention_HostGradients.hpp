@@ -100,6 +100,20 @@ void keys_item(HostBackwardCall<ScalarType> const& call, index_t n, std::byte* s
   key_tile(engine, call, item.sequence, item.head, item.begin, item.end);
 }
 
+/// Blocks of the products of a tile of keys with one of queries, where all gradients are computed.
+template <Scalar ScalarType>
+int product_blocks(BackwardArguments<ScalarType> const& a, HostBackwardTile const& tile, int queries) {
+  using Operands  = HostOperands<ScalarType>;
+  int const lanes = HostVector<accumulation_t<ScalarType>>::lanes;
+  int blocks      = Operands::blocks(queries, (a.head_dim + lanes - 1) / lanes);
+  for (int first = 0; first < tile.vectors; first += tile.group) {
+    int const group = Kokkos::min(tile.group, tile.vectors - first);
+    blocks += 2 * Operands::blocks(queries, group) + Operands::blocks(a.head_dim, group) +
+              Operands::blocks(a.value_dim, group);
+  }
+  return blocks;
+}
+
 /// What item n of all_item writes, and what comes after it.
 template <Scalar ScalarType>
 HostPrefetch gradients_and_next_inputs(HostBackwardCall<ScalarType> const& call, index_t n) {
@@ -128,7 +142,7 @@ HostPrefetch gradients_and_next_inputs(HostBackwardCall<ScalarType> const& call,
     prefetch.add(Rows(a.v, entry, kv_head, 0, keys, a.value_dim));
   }
   int const tiles = (keys + call.tile.own - 1) / call.tile.own * ((queries + call.tile.other - 1) / call.tile.other);
-  prefetch.divide(tiles * call.tile.vectors * a.readers());
+  prefetch.divide(tiles * a.readers() * product_blocks(a, call.tile, Kokkos::min(queries, call.tile.other)));
   return prefetch;
 }
 

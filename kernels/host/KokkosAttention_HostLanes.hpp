@@ -90,9 +90,9 @@ class HostLanes {
   /// Adds the bias of batch entry b and head h.
   template <class ScalarType>
   void add(Tensor<ScalarType const> const& bias, int b, int h) const {
-    if (m_factor != T(1)) multiply_by_factor();
     add_bias(HostBiasPart<ScalarType>{&bias(b, h, m_query, m_first_key), bias.stride[2], bias.stride[3]}, m_queries,
-             m_keys, m_scores, m_stride);
+             m_keys, m_factor, m_scores, m_stride);
+    m_factor = T(1);
   }
 
   /// Drops the keys that are not in keys_of(i).
@@ -117,6 +117,27 @@ class HostLanes {
     }
     for (; j < m_keys; ++j) most[0] = larger(most[0], m_scores[j * m_stride]);
     return m_factor * larger(larger(most[0], most[1]), larger(most[2], most[3]));
+  }
+
+  /// Goes on with the rows' maxima so far, without looking for the tile's, which takes 6 to 10% of the forward pass.
+  /// False, and scores are as they were, where a row has no maximum yet or its weights are too large for it.
+  KOKKOS_FORCEINLINE_FUNCTION bool keeps_maximum() const {
+    if constexpr (Operands::pairs) {
+      HostVector<T> const maximum = m_states.maximum[m_vector];
+      if (m_in_place ||
+          !Operands::all_between(maximum, Kokkos::Experimental::finite_min_v<T>, Kokkos::Experimental::finite_max_v<T>))
+        return false;
+      T const factor          = m_factor;
+      HostVector<T> const sum = exponentiate(maximum);
+      // Of as many weights as a tile has, not much above 16 each; NaN is not between.
+      if (Operands::all_between(sum, T(0), T(4096))) {
+        m_states.sum[m_vector] += sum;
+        m_states.rescale[m_vector] = HostVector<T>(T(1));
+        return true;
+      }
+      m_factor = factor;
+    }
+    return false;
   }
 
   /// Replaces each score by exp(score - shift) and returns the sums over keys.
@@ -160,6 +181,11 @@ class HostLanes {
     m_factor = T(1);
   }
 };
+
+template <class T, class Operands>
+KOKKOS_FORCEINLINE_FUNCTION void update_softmax(HostLanes<T, Operands> const& row) {
+  if (!row.keeps_maximum()) Impl::update_softmax<HostLanes<T, Operands>>(row);
+}
 
 }  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT
 

@@ -29,8 +29,8 @@ struct HostNumbers {
   using Right  = HostRight<Vector>;
   using Source = MatrixRows<ScalarType const>;
 
-  static constexpr bool pairs    = false;
-  static constexpr int step_rows = 16;  // of a product, between two steps of a prefetch
+  static constexpr bool pairs          = false;
+  static constexpr bool tile_registers = false;
   /// Steps of a part of a tile begin at a multiple of it: then sums have the same order in any part.
   static constexpr int part_steps = 2;
 
@@ -129,9 +129,12 @@ struct HostNumbers {
   }
 
   template <class Target>
-  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target) {
-    multiply(rows, vectors, steps, left, right, target);
+  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target,
+                      HostPrefetch& prefetch) {
+    multiply(rows, vectors, steps, left, right, target, prefetch);
   }
+  /// Of a product: as many steps of the prefetch.
+  static constexpr int blocks(int rows, int vectors) { return product_blocks(rows, vectors); }
 };
 
 }  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT

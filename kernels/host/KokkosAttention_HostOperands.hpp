@@ -28,15 +28,16 @@ struct HostTileRegisters {};
 
 template <Scalar ScalarType>
 HostTileQuery host_tile_query(AttentionArguments<ScalarType> const& arguments) {
-  return {.element_bytes = int(sizeof(accumulation_t<ScalarType>)),
-          .vector_bytes  = KOKKOSATTENTION_HOST_VECTOR_BYTES,
-          .pairs         = HostOperands<ScalarType>::pairs,
-          .head_dim      = arguments.head_dim,
-          .value_dim     = arguments.value_dim,
-          .group         = arguments.group(),
-          .packed        = arguments.packed(),
-          .q_len         = arguments.q_len,
-          .k_len         = arguments.k_len};
+  return {.element_bytes  = int(sizeof(accumulation_t<ScalarType>)),
+          .vector_bytes   = KOKKOSATTENTION_HOST_VECTOR_BYTES,
+          .pairs          = HostOperands<ScalarType>::pairs,
+          .tile_registers = HostOperands<ScalarType>::tile_registers,
+          .head_dim       = arguments.head_dim,
+          .value_dim      = arguments.value_dim,
+          .group          = arguments.group(),
+          .packed         = arguments.packed(),
+          .q_len          = arguments.q_len,
+          .k_len          = arguments.k_len};
 }
 
 template <class T>

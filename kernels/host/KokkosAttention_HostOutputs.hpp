@@ -105,6 +105,13 @@ HostPrefetch output_and_next_inputs(HostForwardCall<ScalarType> const& call, ind
   int const keys = static_cast<int>(end - begin);
   prefetch.add(Rows(a.k, entry, a.kv_head(next.head), begin, keys, a.head_dim));
   prefetch.add(Rows(a.v, entry, a.kv_head(next.head), begin, keys, a.value_dim));
+  if (auto const& bias = call.scores.rest.first; bias.active()) {
+    auto const rows_for = [&](WorkItem const& item) {
+      return Rows(bias.bias, item.sequence.batch, item.head, item.begin, rows_of(item), static_cast<int>(a.k_len));
+    };
+    // Heads may share it.
+    if (rows_for(next).data != rows_for(now).data) prefetch.add(rows_for(next));
+  }
   return prefetch;
 }
 

@@ -133,22 +133,29 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_tiles_of(int row, int column, int chun
   if constexpr (two_rows && two_columns) _tile_stored(3, c11, stride);
 }
 
+constexpr int pair_product_blocks(int rows, int columns) {
+  return (rows + 2 * amx_rows - 1) / (2 * amx_rows) * ((columns + 1) / 2);
+}
+
 /// As HostProduct's. Rows are rounded up to those of a tile: factors and target have room for them.
 template <class Target>
 void multiply(int rows, int columns, int pairs, HostLeft<HostPair> const& left, HostRight<Bits32> const& right,
-              Target const& target) {
+              Target const& target, HostPrefetch& prefetch) {
   // GCC's tile loads do not say that they read memory.
   asm volatile("" ::: "memory");
   int const chunks = (pairs + amx_pairs - 1) / amx_pairs;
   for (int row = 0; row < rows; row += 2 * amx_rows) {
     bool const two_rows = row + amx_rows < rows;
     int column          = 0;
-    for (; column + 2 <= columns; column += 2)
+    for (; column + 2 <= columns; column += 2) {
+      prefetch.step();
       if (two_rows)
         multiply_tiles_of<true, true>(row, column, chunks, left, right, target);
       else
         multiply_tiles_of<false, true>(row, column, chunks, left, right, target);
+    }
     if (column < columns) {
+      prefetch.step();
       if (two_rows)
         multiply_tiles_of<true, false>(row, column, chunks, left, right, target);
       else
@@ -163,6 +170,8 @@ void multiply(int rows, int columns, int pairs, HostLeft<HostPair> const& left, 
 struct HostTileRegisters {};
 
 inline constexpr bool left_tiles = false;
+
+constexpr int pair_product_blocks(int rows, int columns) { return product_blocks(rows, columns); }
 
 KOKKOS_FORCEINLINE_FUNCTION void multiply_add(VectorTypes<float>::Numbers& sum, HostPair x, Bits32 y) {
   sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(x.bits)), (__m512bh)y);

@@ -31,9 +31,9 @@ class HostPairs {
   using Right  = HostRight<Bits32>;
   using Source = MatrixRows<bhalf_t const>;
 
-  static constexpr bool pairs     = true;
-  static constexpr int step_rows  = 32;
-  static constexpr int part_steps = 32;
+  static constexpr bool pairs          = true;
+  static constexpr bool tile_registers = left_tiles;
+  static constexpr int part_steps      = 32;
 
   struct Both {
     Left rows, columns;
@@ -175,10 +175,18 @@ class HostPairs {
     return Vector::scaled(p, x, x, -126.f);
   }
 
-  template <class Target>
-  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target) {
-    multiply(rows, vectors, (steps + 1) / 2, left, right, target);
+  /// Whether all lanes are in [low, high].
+  KOKKOS_FORCEINLINE_FUNCTION static bool all_between(Vector numbers, float low, float high) {
+    return _mm512_cmp_ps_mask(numbers.numbers(), _mm512_set1_ps(low), _CMP_NGE_UQ) == 0 &&
+           _mm512_cmp_ps_mask(numbers.numbers(), _mm512_set1_ps(high), _CMP_NLE_UQ) == 0;
   }
+
+  template <class Target>
+  static void product(int rows, int vectors, int steps, Left const& left, Right const& right, Target const& target,
+                      HostPrefetch& prefetch) {
+    multiply(rows, vectors, (steps + 1) / 2, left, right, target, prefetch);
+  }
+  static constexpr int blocks(int rows, int vectors) { return pair_product_blocks(rows, vectors); }
 
  private:
   static constexpr int width       = Vector::lanes;

@@ -13,9 +13,10 @@
 #include <type_traits>
 
 /// \file
-/// While a thread computes, it asks for what it will read next, little by little, so that requests do not queue up:
-/// many short sequences, whose next one no prefetcher of the processor foresees, and few queries against many keys,
-/// where computing would else wait for memory and memory for computing. What it will write is asked for as well.
+/// While a thread computes, it asks for what it will read next, a few lines with each block of a product, as a core has
+/// room for few requests: many short sequences, whose next one no prefetcher of the processor foresees, and few queries
+/// against many keys, where computing would else wait for memory and memory for computing. What it will write is asked
+/// for as well.
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
@@ -29,8 +30,8 @@ class HostPrefetch {
     bool writes;
   };
   Rows m_arrays[most_arrays];
-  int m_count = 0, m_rows = 0;
-  int m_array = 0, m_row = 0, m_rows_a_step = 0;  // where it is
+  int m_count = 0, m_lines = 0, m_lines_a_step = 0;
+  int m_array = 0, m_row = 0, m_byte = 0;  // where it is
 
  public:
   /// \tparam Element const where the rows will be read
@@ -40,26 +41,29 @@ class HostPrefetch {
     constexpr int size  = sizeof(Element);
     m_arrays[m_count++] = {reinterpret_cast<std::byte const*>(rows.data), rows.row_stride * size, rows.rows,
                            rows.columns * size, !std::is_const_v<Element>};
-    m_rows += rows.rows;
+    m_lines += rows.rows * ((rows.columns * size + line_bytes - 1) / line_bytes);
   }
 
+  /// Whether something is left to ask for.
   bool active() const { return m_array < m_count; }
 
   /// Divides what was added into steps.
-  void divide(int steps) { m_rows_a_step = steps > 0 ? (m_rows + steps - 1) / steps : 0; }
+  void divide(int steps) { m_lines_a_step = steps > 0 ? (m_lines + steps - 1) / steps : 0; }
 
   KOKKOS_FORCEINLINE_FUNCTION void step() {
-    for (int n = 0; n < m_rows_a_step && m_array < m_count; ++n) {
+    for (int n = 0; n < m_lines_a_step && m_array < m_count; ++n) {
       Rows const& array           = m_arrays[m_array];
-      std::byte const* const data = array.data + m_row * array.stride;
+      std::byte const* const line = array.data + m_row * array.stride + m_byte;
       if (array.writes)
-        for (int b = 0; b < array.row_bytes; b += line_bytes) __builtin_prefetch(data + b, 1, 3);
+        __builtin_prefetch(line, 1, 3);
       else
-        for (int b = 0; b < array.row_bytes; b += line_bytes) __builtin_prefetch(data + b, 0, 2);
-      if (++m_row == array.rows) {
-        m_row = 0;
-        ++m_array;
-      }
+        __builtin_prefetch(line, 0, 2);
+      m_byte += line_bytes;
+      if (m_byte < array.row_bytes) continue;
+      m_byte = 0;
+      if (++m_row < array.rows) continue;
+      m_row = 0;
+      ++m_array;
     }
   }
 };

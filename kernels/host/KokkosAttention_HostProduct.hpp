@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_HOSTPRODUCT_HPP
 #define KOKKOSATTENTION_HOSTPRODUCT_HPP
 
+#include <KokkosAttention_HostPrefetch.hpp>
 #include <KokkosAttention_HostVector.hpp>
 #include <KokkosAttention_Loops.hpp>
 #include <KokkosAttention_Types.hpp>
@@ -44,8 +45,6 @@ struct HostStore {
   HostVector<T>* data;
   HostStrides strides;
 
-  HostStore from_row(int row) const { return {data + row * strides.row, strides}; }
-
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
     data[strides(row, column)] = product;
   }
@@ -56,8 +55,6 @@ template <class T>
 struct HostAdd {
   HostVector<T>* data;
   HostStrides strides;
-
-  HostAdd from_row(int row) const { return {data + row * strides.row, strides}; }
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(int row, int column, HostVector<T> product) const {
     data[strides(row, column)] += product;
@@ -70,13 +67,20 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_add(typename VectorTypes<T>::Numbers& 
 }
 
 /// Rows of a block of so many vectors: what registers can hold beside a row of the right factor and an element.
-template <int vectors>
-inline constexpr int block_rows = (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vectors - 1) / vectors > 12
-                                      ? 12
-                                      : (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vectors - 1) / vectors;
+constexpr int block_rows(int vectors) {
+  int const rows = (KOKKOSATTENTION_HOST_VECTOR_REGISTERS - vectors - 1) / vectors;
+  return rows > 12 ? 12 : rows;
+}
 
 /// Vectors of the widest block.
 inline constexpr int widest_block = KOKKOSATTENTION_HOST_VECTOR_REGISTERS == 32 ? 4 : 2;
+
+/// Blocks of a product.
+constexpr int product_blocks(int rows, int columns) {
+  auto const blocks = [rows](int vectors) { return (rows + block_rows(vectors) - 1) / block_rows(vectors); };
+  int const rest    = columns % widest_block;
+  return columns / widest_block * blocks(widest_block) + (rest > 0 ? blocks(rest) : 0);
+}
 
 template <int rows, int vectors, class T, class Element, class Vector, template <class> class Target>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_block(int row, int column, int steps, HostLeft<Element> const& left,
@@ -116,34 +120,42 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rest(int rest, int row, int column, in
 }
 
 template <int vectors, class Left, class Right, class Target>
-void multiply_columns(int rows, int column, int steps, Left const& left, Right const& right, Target const& target) {
-  constexpr int height = block_rows<vectors>;
+void multiply_columns(int rows, int column, int steps, Left const& left, Right const& right, Target const& target,
+                      HostPrefetch& prefetch) {
+  constexpr int height = block_rows(vectors);
   int row              = 0;
-  for (; row + height <= rows; row += height) multiply_block<height, vectors>(row, column, steps, left, right, target);
+  for (; row + height <= rows; row += height) {
+    prefetch.step();
+    multiply_block<height, vectors>(row, column, steps, left, right, target);
+  }
+  if (row < rows) prefetch.step();
   multiply_rest<height - 1, vectors>(rows - row, row, column, steps, left, right, target);
 }
 
 /// The last columns, fewer than a block has.
 template <int vectors, class Left, class Right, class Target>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_last_columns(int rest, int rows, int column, int steps, Left const& left,
-                                                       Right const& right, Target const& target) {
+                                                       Right const& right, Target const& target,
+                                                       HostPrefetch& prefetch) {
   if constexpr (vectors > 0) {
     if (rest == vectors)
-      multiply_columns<vectors>(rows, column, steps, left, right, target);
+      multiply_columns<vectors>(rows, column, steps, left, right, target, prefetch);
     else
-      multiply_last_columns<vectors - 1>(rest, rows, column, steps, left, right, target);
+      multiply_last_columns<vectors - 1>(rest, rows, column, steps, left, right, target, prefetch);
   }
 }
 
 /// Gives element (row, column) of left * right to target(row, column, product).
 /// \param columns in vectors
 /// \param steps length of the inner products
+/// \param prefetch takes a step with each block
 template <class Left, class Right, class Target>
-void multiply(int rows, int columns, int steps, Left const& left, Right const& right, Target const& target) {
+void multiply(int rows, int columns, int steps, Left const& left, Right const& right, Target const& target,
+              HostPrefetch& prefetch) {
   int column = 0;
   for (; column + widest_block <= columns; column += widest_block)
-    multiply_columns<widest_block>(rows, column, steps, left, right, target);
-  multiply_last_columns<widest_block - 1>(columns - column, rows, column, steps, left, right, target);
+    multiply_columns<widest_block>(rows, column, steps, left, right, target, prefetch);
+  multiply_last_columns<widest_block - 1>(columns - column, rows, column, steps, left, right, target, prefetch);
 }
 
 }  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT

@@ -20,7 +20,8 @@ namespace KokkosAttention::Impl {
 struct HostTileQuery {
   int element_bytes;  // of the accumulation type
   int vector_bytes;
-  bool pairs;  // factors are packed as pairs of bfloat16
+  bool pairs;           // factors are packed as pairs of bfloat16
+  bool tile_registers;  // for products of pairs
   int head_dim, value_dim;
   int group;  // query heads a key-value head
   bool packed;
@@ -150,10 +151,12 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
   while (most_queries > query.lanes() && matrices * ((query.q_len + most_queries - 1) / most_queries) < 4 * threads)
     most_queries /= 2;
   HostTile tile;
-  tile.queries          = host_tile_lanes(query, query.q_len, most_queries);
-  tile.vectors          = tile.queries / query.lanes();
-  tile.keys             = query.pairs ? 128 : 64;
-  tile.group            = host_group(query, tile.vectors);
+  tile.queries = host_tile_lanes(query, query.q_len, most_queries);
+  tile.vectors = tile.queries / query.lanes();
+  // Tile registers take less time for a product than the second-level cache for its factors and sums: what is read for
+  // more queries at a time, and for more keys, is read less often. Scores and weights are read once.
+  tile.keys             = query.tile_registers ? 256 : query.pairs ? 128 : 64;
+  tile.group            = query.tile_registers ? Kokkos::min(4, tile.vectors) : host_group(query, tile.vectors);
   int const group_lanes = tile.group * query.lanes();
 
   int const groups = (tile.vectors + tile.group - 1) / tile.group;

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include <immintrin.h>
 
@@ -44,6 +45,23 @@ void transpose(float* matrix) {
   std::memcpy(matrix, rows, sizeof(rows));
 }
 
+int product_steps(int rows, int vectors) {
+  using Operands     = Variant::HostNumbers<float>;
+  using Vector       = Operands::Vector;
+  constexpr int most = 1000;
+  std::vector<float> left(rows);
+  std::vector<Vector> right(vectors), product(rows * vectors);
+  Variant::HostPrefetch prefetch;
+  prefetch.add(KokkosAttention::Impl::MatrixRows<float const>({left.data(), {0, 0, 0, 1}}, 0, 0, 0, most, 1));
+  prefetch.divide(most);
+  auto const strides = Operands::strides(rows, vectors);
+  Operands::product(rows, vectors, 1, {left.data(), 1, 1}, {right.data(), strides},
+                    Variant::HostStore<float>{product.data(), strides}, prefetch);
+  int left_over = 0;
+  for (; prefetch.active(); ++left_over) prefetch.step();
+  return most - left_over;
+}
+
 }  // namespace
 
 HostArithmetic const KOKKOSATTENTION_HOST_VARIANT{Variant::HostVector<float>::lanes,
@@ -51,6 +69,8 @@ HostArithmetic const KOKKOSATTENTION_HOST_VARIANT{Variant::HostVector<float>::la
                                                   &exponential<float>,
                                                   &exponential<double>,
                                                   exponential_of_pairs,
-                                                  &transpose};
+                                                  &transpose,
+                                                  &Variant::HostNumbers<float>::blocks,
+                                                  &product_steps};
 
 }  // namespace Test

@@ -18,6 +18,9 @@ struct HostArithmetic {
   void (*exp_pairs)(float factor, float const* score, float const* shift, float*);
   /// Of a square matrix of `float_lanes` rows, in place.
   void (*transpose)(float*);
+  /// Blocks of a product of so many rows and vectors, as the product says and as its steps of a prefetch show.
+  int (*product_blocks)(int rows, int vectors);
+  int (*product_steps)(int rows, int vectors);
 };
 
 extern HostArithmetic const host_avx2_arithmetic, host_avx512_arithmetic, host_avx512_bf16_arithmetic;
