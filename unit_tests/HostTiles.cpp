@@ -25,15 +25,16 @@ using Impl::HostTileQuery;
 
 constexpr HostTileQuery query(int element_bytes, int vector_bytes, bool pairs, int head_dim, index_t q_len,
                               index_t k_len) {
-  return {.element_bytes = element_bytes,
-          .vector_bytes  = vector_bytes,
-          .pairs         = pairs,
-          .head_dim      = head_dim,
-          .value_dim     = head_dim,
-          .group         = 1,
-          .packed        = false,
-          .q_len         = q_len,
-          .k_len         = k_len};
+  return {.element_bytes  = element_bytes,
+          .vector_bytes   = vector_bytes,
+          .pairs          = pairs,
+          .tile_registers = false,
+          .head_dim       = head_dim,
+          .value_dim      = head_dim,
+          .group          = 1,
+          .packed         = false,
+          .q_len          = q_len,
+          .k_len          = k_len};
 }
 
 TEST_CASE("host tiles of long sequences", "[tiles]") {
