@@ -7,7 +7,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include <immintrin.h>
 
@@ -46,17 +45,17 @@ void transpose(float* matrix) {
 }
 
 int product_steps(int rows, int vectors) {
-  using Operands     = Variant::HostNumbers<float>;
-  using Vector       = Operands::Vector;
-  constexpr int most = 1000;
-  std::vector<float> left(rows);
-  std::vector<Vector> right(vectors), product(rows * vectors);
+  using Operands          = Variant::HostNumbers<float>;
+  using Vector            = Operands::Vector;
+  constexpr int most      = 1000;
+  static float left[most] = {};
+  static Vector right[16] = {}, product[64 * 16];
+  auto const strides      = Operands::strides(rows, vectors);
   Variant::HostPrefetch prefetch;
-  prefetch.add(KokkosAttention::Impl::MatrixRows<float const>({left.data(), {0, 0, 0, 1}}, 0, 0, 0, most, 1));
+  prefetch.add(KokkosAttention::Impl::MatrixRows<float const>({left, {0, 0, 0, 1}}, 0, 0, 0, most, 1));
   prefetch.divide(most);
-  auto const strides = Operands::strides(rows, vectors);
-  Operands::product(rows, vectors, 1, {left.data(), 1, 1}, {right.data(), strides},
-                    Variant::HostStore<float>{product.data(), strides}, prefetch);
+  Operands::product(rows, vectors, 1, {left, 1, 1}, {right, strides}, Variant::HostStore<float>{product, strides},
+                    prefetch);
   int left_over = 0;
   for (; prefetch.active(); ++left_over) prefetch.step();
   return most - left_over;

@@ -18,7 +18,8 @@ struct HostArithmetic {
   void (*exp_pairs)(float factor, float const* score, float const* shift, float*);
   /// Of a square matrix of `float_lanes` rows, in place.
   void (*transpose)(float*);
-  /// Blocks of a product of so many rows and vectors, as the product says and as its steps of a prefetch show.
+  /// Blocks of a product of so many rows (up to 64) and vectors (up to 16), as the product says and as its steps of a
+  /// prefetch show.
   int (*product_blocks)(int rows, int vectors);
   int (*product_steps)(int rows, int vectors);
 };
