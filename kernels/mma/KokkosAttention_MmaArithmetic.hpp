@@ -44,6 +44,7 @@
 ///     Exponential                      of weights
 ///     packs_own_rows                   own rows lie as lanes take them, number (row, column) of 16 at packed_place
 ///     splits                           rows are split into pieces, in their place, when they have arrived
+///     scales_own_rows                  the scale of scores is that of one factor: own rows are multiplied by it then
 ///
 /// and, if it splits,
 ///
@@ -91,7 +92,7 @@ struct MmaArithmetic<double> {
   using Exponential = WarpExponential;
 
   static constexpr int steps           = 8;
-  static constexpr bool packs_own_rows = true, splits = false;
+  static constexpr bool packs_own_rows = true, splits = false, scales_own_rows = true;
 
   struct Left {
     double value[4];  // [2 * i + h]: row quad + 8 h, the lane's step i
@@ -203,7 +204,7 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   using Exponential = ScalingExponential;
 
   static constexpr int steps           = 16;
-  static constexpr bool packs_own_rows = false, splits = false;
+  static constexpr bool packs_own_rows = false, splits = false, scales_own_rows = false;
 
   struct Left {
     unsigned value[4];  // [2 * i + h]: row quad + 8 h, steps 2 * member + {0, 1} + 8 i
@@ -308,7 +309,7 @@ struct MmaArithmetic<ScalarType> {
   using Sum         = typename OfPieces::Sum;
 
   static constexpr int steps           = 16;
-  static constexpr bool packs_own_rows = false, splits = true;
+  static constexpr bool packs_own_rows = false, splits = true, scales_own_rows = false;
 
   /// Of a factor.
   template <class Products>

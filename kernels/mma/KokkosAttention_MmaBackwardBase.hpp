@@ -64,7 +64,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   ScalarType* m_scratch;
   bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
-  bool m_begins   = false;  // the own rows are still to be split
+  bool m_begins   = false;  // the own rows are still to be split or scaled
   Tile m_next     = {};
 
   // Rows of the other side from the sequence's beginning on, for a query head.
@@ -142,7 +142,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     if constexpr (own == Side::queries) set_statistics(own_statistics(tile));
     m_ahead = m_has_next = false;
     m_rows_head          = -1;
-    m_begins             = splits;
+    m_begins             = true;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void copy_own(Tile const& tile) const {
@@ -179,7 +179,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
       m_stage = shape.stages - 1 - m_stage;
     if (!m_ahead) copy_other(tile);
     wait_for_copies();
-    if constexpr (splits) split_arrived(tile, first(other, tile), second(other, tile));
+    if (m_begins) prepare_own(tile);
+    m_begins = false;
+    split_other(first(other, tile), second(other, tile));
   }
   /// After that barrier: begins to copy the next tile's rows, if there is place.
   KOKKOS_FORCEINLINE_FUNCTION void copy_next() {
@@ -196,16 +198,14 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     m_has_next = false;
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void split_own(Tile const& tile) const {
+  /// Own rows that have just arrived: splits them, or scales those that scores are computed from.
+  KOKKOS_FORCEINLINE_FUNCTION void prepare_own(Tile const& tile) const {
+    if constexpr (Arithmetic::scales_own_rows)
+      scale_own_rows<Arithmetic, own_rows, shape.head_columns>(m_member, own_first(), m_arguments.scale);
     split<own_rows>(first(own, tile), own_first());
     if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
   }
-  /// Splits rows of the other side, and the own ones when they have just arrived.
-  KOKKOS_FORCEINLINE_FUNCTION void split_arrived(Tile const& tile, Rows const& q_or_k, Rows const& do_or_v) {
-    if (m_begins) split_own(tile);
-    m_begins = false;
-    split_other(q_or_k, do_or_v);
-  }
+  /// Rows of the other side that have arrived.
   KOKKOS_FORCEINLINE_FUNCTION void split_other(Rows const& q_or_k, Rows const& do_or_v) const {
     split<shape.columns>(q_or_k, other_first());
     split<shape.columns>(do_or_v, other_second());
@@ -240,9 +240,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// What products have left to be done to scores.
   KOKKOS_FORCEINLINE_FUNCTION void complete_scores(Tile const& tile) {
     if constexpr (own == Side::keys && shape.stages == 2) load_statistics();
-    if constexpr (!splits) {
+    if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
-      if (!puts_factor_off<typename Arithmetic::Exponential> || !(m_factor > 0)) apply_factor(m_scores, m_factor);
+      if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
     }
     // Keys beyond the end have no weight, if dQ is summed. Queries beyond the end have one, but a dO of 0.
     constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
@@ -351,8 +351,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
 
   template <int padded_rows>
   KOKKOS_FORCEINLINE_FUNCTION void split(Rows const& rows, ScalarType* arrived) const {
-    split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
-                                                                         in_packs || copies_in_packs(rows));
+    if constexpr (splits)
+      split_rows<Arithmetic, padded_rows, shape.head_columns, shape.warps>(m_member, arrived,
+                                                                           in_packs || copies_in_packs(rows));
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {

@@ -46,10 +46,8 @@ class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, f
       copy(sequence, tile);
     m_ahead = false;
     wait_for_copies();
-    if constexpr (Base::splits) {
-      Base::split_own(tile);
-      Base::split_other(Base::first(Side::keys, tile), Base::second(Side::keys, tile));
-    }
+    Base::prepare_own(tile);
+    Base::split_other(Base::first(Side::keys, tile), Base::second(Side::keys, tile));
     Base::set_statistics(m_arriving);
     m_member.team_barrier();
   }

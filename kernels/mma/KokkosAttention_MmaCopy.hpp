@@ -146,6 +146,20 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
         member, source, scratch, in_packs || copies_in_packs(source));
 }
 
+/// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it needs
+/// to have waited for no other.
+template <class Arithmetic, int padded_rows, int padded_columns, class Member, class T>
+KOKKOS_FORCEINLINE_FUNCTION void scale_own_rows(Member const& member, T* scratch, T factor) {
+  static_assert(Arithmetic::packs_own_rows && padded_columns % 32 == 0);
+  int const lane = MmaLane::here().number();
+  KOKKOSATTENTION_ROLLED
+  for (int i = member.team_rank(); i < padded_rows; i += member.team_size()) {
+    T* const rows = scratch + i / 16 * 16 * padded_columns;
+    KOKKOSATTENTION_UNROLL
+    for (int d = 0; d < padded_columns; d += 32) rows[Arithmetic::packed_place(i % 16, d + lane)] *= factor;
+  }
+}
+
 /// The larger magnitude, if the number is finite.
 KOKKOS_FORCEINLINE_FUNCTION float larger_finite(float largest, float x) {
   float const magnitude = Kokkos::fabs(x);

@@ -57,7 +57,7 @@ class MmaEngine {
   Sequence m_sequence = {};
   MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence; in packs, from the lane's first one on
   bool m_packed_queries = in_packs, m_packed_keys = in_packs, m_packed_values = in_packs;
-  bool m_begins   = false;  // the queries are still to be split
+  bool m_begins   = false;  // the queries are still to be split or scaled
   int m_stage     = 0;      // that is in use
   bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
@@ -102,10 +102,8 @@ class MmaEngine {
     MatrixRows const rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
                           count(tile.query_begin, tile.query_end), m_arguments.head_dim);
     copy_own_rows_ahead<Arithmetic, in_packs, queries, shape.head_columns, shape.warps>(m_member, rows, m_scratch);
-    if constexpr (splits) {
-      m_begins         = true;
-      m_packed_queries = in_packs || copies_in_packs(rows);
-    }
+    m_begins = true;
+    if constexpr (splits) m_packed_queries = in_packs || copies_in_packs(rows);
     if (m_member.team_rank() == 0 && m_lane.number() == 0)
       *item() = {sequence.q_begin + tile.query_begin, sequence.entry, tile.head, rows.rows, m_first_column};
     m_state = SoftmaxState<Pack>();
@@ -124,6 +122,10 @@ class MmaEngine {
       if constexpr (!copies_values_late) copy_values(tile);
     }
     wait_for_copies();
+    if constexpr (Arithmetic::scales_own_rows) {
+      if (m_begins) scale_own_rows<Arithmetic, queries, shape.head_columns>(m_member, m_scratch, m_arguments.scale);
+      m_begins = false;
+    }
     if constexpr (splits) {
       if (m_begins)
         split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
@@ -180,9 +182,6 @@ class MmaEngine {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
-    } else if constexpr (!splits) {
-      for_each_element<row_blocks, key_blocks>(
-          [&](int b, int n, int h, int e) { m_scores[b][n].value[2 * h + e] *= m_arguments.scale; });
     }
     int const columns = place(tile).columns;
     if (count(tile.key_begin, tile.key_end) < shape.keys)

@@ -45,8 +45,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
     Sum products[row_blocks][2];
-    Base::multiply_own(warps_rows(), m_of_keys ? other_second() : other_first(), m_of_keys ? T(1) : m_arguments.scale,
-                       products);
+    Base::multiply_own(warps_rows(), m_of_keys ? other_second() : other_first(), T(1), products);
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b)
       Arithmetic::put_turned(choose(products[b][0], products[b][1]), turned(b, !m_of_keys), m_lane);
@@ -121,7 +120,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
            ((m_row - m_lane.quad) / 16 + block) * Arithmetic::turned_numbers;
   }
 
-  /// dQ = scale dS K of some columns.
+  /// dQ = dS K of some columns. The own rows are K times the scale.
   KOKKOS_FORCEINLINE_FUNCTION void add_to_queries() const {
     int const first_column = columns * m_member.team_rank();
     Sum sums[1][2]         = {};
@@ -134,7 +133,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
       multiply_add_blocks<Arithmetic>(sums, 0, left, right, LargeProducts());
     }
     Base::template add_to_queries<false>(
-        sums, m_arguments.scale, first_column, [&](int, int h) { return Arithmetic::turned_row(h, m_lane); },
+        sums, T(1), first_column, [&](int, int h) { return Arithmetic::turned_row(h, m_lane); },
         [&](int n, int e) { return Arithmetic::own_column(n, e, m_lane); });
   }
 };

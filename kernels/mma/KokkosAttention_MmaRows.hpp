@@ -9,6 +9,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <cstdint>
+#include <limits>
 #include <type_traits>
 
 /// \file
@@ -193,18 +195,10 @@ class MmaRows {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Pack maximum() const {
-    // Chains of every second element: one of all would wait for every comparison.
-    Pack even(-Kokkos::Experimental::infinity_v<T>), odd = even;
-    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-      T& most = (e == 0 ? even : odd).value[2 * b + h];
-      most    = quick_larger(most, m_scores[b][n].value[2 * h + e]);
-    });
-    Pack most = larger(even, odd);
-    KOKKOSATTENTION_UNROLL
-    for (int difference = 1; difference < 4; difference *= 2)
-      most = larger(most, Pack::of([&](int r) { return exchange_lanes(most.value[r], difference); }));
-    if constexpr (puts_factor_off<Exponential>) most = Pack(m_factor) * most;
-    return most;
+    if constexpr (std::is_same_v<T, double>)
+      return nearly_largest();
+    else
+      return largest();
   }
 
   /// Replaces each score by exp(score - shift) and returns the sums of those that the lane holds: the quad's lanes add
@@ -227,6 +221,61 @@ class MmaRows {
     });
     m_factor = 1;
     return sum;
+  }
+
+ private:
+  KOKKOS_FORCEINLINE_FUNCTION Pack largest() const {
+    // Chains of every second element: one of all would wait for every comparison.
+    Pack even(-Kokkos::Experimental::infinity_v<T>), odd = even;
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+      T& most = (e == 0 ? even : odd).value[2 * b + h];
+      most    = quick_larger(most, m_scores[b][n].value[2 * h + e]);
+    });
+    Pack most = larger(even, odd);
+    KOKKOSATTENTION_UNROLL
+    for (int difference = 1; difference < 4; difference *= 2)
+      most = larger(most, Pack::of([&](int r) { return exchange_lanes(most.value[r], difference); }));
+    if constexpr (puts_factor_off<Exponential>) most = Pack(m_factor) * most;
+    return most;
+  }
+
+  /// In float64: a score with the first 32 bits of the largest one, found without operations that matrix products wait
+  /// for.
+  KOKKOS_FORCEINLINE_FUNCTION Pack nearly_largest() const {
+    return Pack::of([&](int r) {
+      // Numbers from 0 on are ordered as signed integers are, negative ones the other way round.
+      std::int32_t most_positive = std::numeric_limits<std::int32_t>::min();
+      std::uint32_t most_negative = std::numeric_limits<std::uint32_t>::max();
+      for_each_of_row(r, [&](T score) {
+        most_positive = Kokkos::max(most_positive, std::int32_t(high_bits(score)));
+        most_negative = Kokkos::min(most_negative, high_bits(score));
+      });
+      auto const in_order = [](std::int32_t bits) { return bits ^ (bits >> 31 & std::numeric_limits<std::int32_t>::max()); };
+      std::int32_t most   = most_positive >= 0 ? most_positive : in_order(std::int32_t(most_negative));
+      KOKKOSATTENTION_UNROLL
+      for (int difference = 1; difference < 4; difference *= 2)
+        most = Kokkos::max(most, exchange_lanes(most, difference));
+      auto const high   = std::uint32_t(in_order(most));
+      std::uint32_t low = 0;
+      for_each_of_row(r, [&](T score) { low = high_bits(score) == high ? low_bits(score) : low; });
+      KOKKOSATTENTION_UNROLL
+      for (int difference = 1; difference < 4; difference *= 2) low = Kokkos::max(low, exchange_lanes(low, difference));
+      return Kokkos::bit_cast<T>(std::uint64_t(high) << 32 | low);
+    });
+  }
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_of_row(int r, F const& f) const {
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < column_blocks; ++n) {
+      KOKKOSATTENTION_UNROLL
+      for (int e = 0; e < 2; ++e) f(m_scores[r / 2][n].value[2 * (r % 2) + e]);
+    }
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static std::uint32_t high_bits(T x) {
+    return static_cast<std::uint32_t>(Kokkos::bit_cast<std::uint64_t>(x) >> 32);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static std::uint32_t low_bits(T x) {
+    return static_cast<std::uint32_t>(Kokkos::bit_cast<std::uint64_t>(x));
   }
 };
 

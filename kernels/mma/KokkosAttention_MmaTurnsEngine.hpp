@@ -116,10 +116,9 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void begin_step() {
     wait_for_copies();
     if constexpr (adds_late) await_last_turn();
-    if constexpr (Base::splits) {
-      auto const [q, d_out] = rows_of(step());
-      Base::split_arrived(m_keys, q, d_out);
-    }
+    if (m_visits == 0) Base::prepare_own(m_keys);
+    auto const [q, d_out] = rows_of(step());
+    Base::split_other(q, d_out);
     m_member.team_barrier();
     pass_turn_on();
     m_turns.look(step());
