@@ -151,7 +151,7 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
 template <class Arithmetic, int padded_rows, int padded_columns, class Member, class T>
 KOKKOS_FORCEINLINE_FUNCTION void scale_own_rows(Member const& member, T* scratch, T factor) {
   static_assert(Arithmetic::packs_own_rows && padded_columns % 32 == 0);
-  int const lane = MmaLane::here().number();
+  int const lane = hidden(MmaLane::here().number());
   KOKKOSATTENTION_ROLLED
   for (int i = member.team_rank(); i < padded_rows; i += member.team_size()) {
     T* const rows = scratch + i / 16 * 16 * padded_columns;
