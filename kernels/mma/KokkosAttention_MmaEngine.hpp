@@ -57,9 +57,7 @@ class MmaEngine {
   Sequence m_sequence = {};
   MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence; in packs, from the lane's first one on
   bool m_packed_queries = in_packs, m_packed_keys = in_packs, m_packed_values = in_packs;
-  bool m_begins   = false;  // the queries are still to be split or scaled
   int m_stage     = 0;      // that is in use
-  bool m_ahead    = false;  // the next tile's copies have begun
   bool m_has_next = false;
   Tile m_next     = {};
 
@@ -102,7 +100,6 @@ class MmaEngine {
     MatrixRows const rows(m_arguments.q, sequence.entry, tile.head, sequence.q_begin + tile.query_begin,
                           count(tile.query_begin, tile.query_end), m_arguments.head_dim);
     copy_own_rows_ahead<Arithmetic, in_packs, queries, shape.head_columns, shape.warps>(m_member, rows, m_scratch);
-    m_begins = true;
     if constexpr (splits) m_packed_queries = in_packs || copies_in_packs(rows);
     if (m_member.team_rank() == 0 && m_lane.number() == 0)
       *item() = {sequence.q_begin + tile.query_begin, sequence.entry, tile.head, rows.rows, m_first_column};
@@ -112,30 +109,27 @@ class MmaEngine {
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < output_blocks; ++n) m_output[b][n] = Sum{};
     }
-    m_ahead = m_has_next = false;
+    m_has_next = false;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void load_first(Tile const& tile) {
+    copy_next(tile);
+    if constexpr (splits || Arithmetic::scales_own_rows) wait_for_copies();
+    if constexpr (splits)
+      split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
+    if constexpr (Arithmetic::scales_own_rows)
+      scale_own_rows<Arithmetic, queries, shape.head_columns>(m_member, m_scratch, m_arguments.scale);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {
     m_stage = shape.stages - 1 - m_stage;
-    if (!m_ahead) {
-      copy_keys(tile);
-      if constexpr (!copies_values_late) copy_values(tile);
-    }
     wait_for_copies();
-    if constexpr (Arithmetic::scales_own_rows) {
-      if (m_begins) scale_own_rows<Arithmetic, queries, shape.head_columns>(m_member, m_scratch, m_arguments.scale);
-      m_begins = false;
-    }
     if constexpr (splits) {
-      if (m_begins)
-        split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
-      m_begins = false;
       split_rows<Arithmetic, shape.keys, shape.head_columns, shape.warps>(m_member, key_stage(), m_packed_keys);
       if constexpr (!copies_values_late) split_values();
     }
     m_member.team_barrier();
     if constexpr (copies_values_late) copy_values(tile);
-    m_ahead = false;
   }
 
   /// The tile that is loaded next, if there is one.
@@ -144,11 +138,7 @@ class MmaEngine {
       m_next     = tile;
       m_has_next = exists;
     } else if (exists) {
-      m_stage = shape.stages - 1 - m_stage;
-      copy_keys(tile);
-      copy_values(tile);
-      m_stage = shape.stages - 1 - m_stage;
-      m_ahead = true;
+      copy_next(tile);
     }
   }
 
@@ -158,7 +148,6 @@ class MmaEngine {
       if constexpr (splits) split_values();
       m_member.team_barrier();
       if (m_has_next) copy_keys(m_next);
-      m_ahead = m_has_next;
     }
   }
 
@@ -278,6 +267,13 @@ class MmaEngine {
     else
       copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, from(m_values, tile),
                                                                                   value_stage(), false);
+  }
+  /// Begins to copy the keys of the tile that is loaded next, and its values if there is place.
+  KOKKOS_FORCEINLINE_FUNCTION void copy_next(Tile const& tile) {
+    m_stage = shape.stages - 1 - m_stage;
+    copy_keys(tile);
+    if constexpr (!copies_values_late) copy_values(tile);
+    m_stage = shape.stages - 1 - m_stage;
   }
   KOKKOS_FORCEINLINE_FUNCTION void split_values() const {
     split_rows<Arithmetic, shape.keys, shape.value_columns, shape.warps>(m_member, value_stage(), m_packed_values);

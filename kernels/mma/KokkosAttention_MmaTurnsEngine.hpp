@@ -23,7 +23,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
  protected:
   using Base::layout, Base::own_rows, Base::shape;
   using Base::m_arguments, Base::m_deltas, Base::m_lane, Base::m_member, Base::m_sequence, Base::m_stage;
-  using typename Base::Rows, typename Base::Sum, typename Base::T;
+  using typename Base::Arithmetic, typename Base::Rows, typename Base::Sum, typename Base::T;
 
  private:
   using Step = MmaBackwardStep<ScalarType>;
@@ -108,6 +108,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
  protected:
   KOKKOS_FORCEINLINE_FUNCTION void begin_item(Sequence const& sequence, Tile const& tile) {
     Base::begin_own(sequence, tile);
+    // Not in the first step: there it would take registers of all steps.
+    if constexpr (Arithmetic::scales_own_rows) {
+      wait_for_copies();
+      Base::prepare_own(tile);
+    }
     m_keys   = tile;
     m_visits = 0;
   }
@@ -116,9 +121,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void begin_step() {
     wait_for_copies();
     if constexpr (adds_late) await_last_turn();
-    if (m_visits == 0) Base::prepare_own(m_keys);
-    auto const [q, d_out] = rows_of(step());
-    Base::split_other(q, d_out);
+    if constexpr (Base::splits) {
+      auto const [q, d_out] = rows_of(step());
+      if (m_visits == 0) Base::prepare_own(m_keys);
+      Base::split_other(q, d_out);
+    }
     m_member.team_barrier();
     pass_turn_on();
     m_turns.look(step());

@@ -21,8 +21,9 @@
 ///
 ///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
 ///     engine.draw(tile, dropout)     draws which weights are kept
+///     engine.load_first(tile)        begins to bring the first tile in; this and prefetch are for engines that load ahead
 ///     engine.load_keys(tile)         brings a tile of keys in
-///     engine.prefetch(tile, exists)  the tile that is next to be loaded, if there is one; for engines that load ahead
+///     engine.prefetch(tile, exists)  the tile that is next to be loaded, if there is one
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
@@ -82,6 +83,9 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
   };
   Position next_begin  = walk.first;
   Coverage next_covers = find(next_begin);
+  set_keys(tile, next_begin);
+  if constexpr (requires { engine.load_first(tile); })
+    if (next_covers != Coverage::none) engine.load_first(tile);
   while (next_covers != Coverage::none) {
     Coverage const tile_covers = next_covers;
     set_keys(tile, next_begin);
