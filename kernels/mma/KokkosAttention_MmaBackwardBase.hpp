@@ -201,7 +201,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// Own rows that have just arrived: splits them, or scales those that scores are computed from.
   KOKKOS_FORCEINLINE_FUNCTION void prepare_own(Tile const& tile) const {
     if constexpr (Arithmetic::scales_own_rows)
-      scale_own_rows<Arithmetic, own_rows, shape.head_columns>(m_member, own_first(), m_arguments.scale);
+      scale_own_rows<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, own_first(), m_arguments.scale);
     split<own_rows>(first(own, tile), own_first());
     if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
   }

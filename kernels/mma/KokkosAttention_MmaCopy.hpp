@@ -148,15 +148,30 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
 
 /// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it needs
 /// to have waited for no other.
-template <class Arithmetic, int padded_rows, int padded_columns, class Member, class T>
+template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member, class T>
 KOKKOS_FORCEINLINE_FUNCTION void scale_own_rows(Member const& member, T* scratch, T factor) {
-  static_assert(Arithmetic::packs_own_rows && padded_columns % 32 == 0);
+  constexpr int packs   = padded_columns / 32;  // of a row's numbers, one for each lane
+  constexpr int at_once = packs < 4 ? 4 / packs : 1;
+  static_assert(Arithmetic::packs_own_rows && padded_columns % 32 == 0 && padded_rows % (warps * at_once) == 0);
   int const lane = hidden(MmaLane::here().number());
   KOKKOSATTENTION_ROLLED
-  for (int i = member.team_rank(); i < padded_rows; i += member.team_size()) {
-    T* const rows = scratch + i / 16 * 16 * padded_columns;
+  for (int first = member.team_rank(); first < padded_rows; first += warps * at_once) {
+    T* place[at_once][packs];
+    T number[at_once][packs];
     KOKKOSATTENTION_UNROLL
-    for (int d = 0; d < padded_columns; d += 32) rows[Arithmetic::packed_place(i % 16, d + lane)] *= factor;
+    for (int r = 0; r < at_once; ++r) {
+      int const row = first + r * warps;
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < packs; ++n) {
+        place[r][n] = scratch + row / 16 * 16 * padded_columns + Arithmetic::packed_place(row % 16, 32 * n + lane);
+        number[r][n] = factor * *place[r][n];
+      }
+    }
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < at_once; ++r) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < packs; ++n) *place[r][n] = number[r][n];
+    }
   }
 }
 

@@ -118,7 +118,7 @@ class MmaEngine {
     if constexpr (splits)
       split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
     if constexpr (Arithmetic::scales_own_rows)
-      scale_own_rows<Arithmetic, queries, shape.head_columns>(m_member, m_scratch, m_arguments.scale);
+      scale_own_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_arguments.scale);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {
