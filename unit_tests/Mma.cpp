@@ -83,13 +83,17 @@ TEMPLATE_TEST_CASE("mma tiles of short sequences have as many keys as others", "
   std::size_t const scratch = GENERATE(h100_scratch, a100_scratch, old_kokkos_scratch);
   CAPTURE(head_dim, scratch);
   MmaTile const others = choose_mma_tile<TestType>({head_dim, head_dim, scratch});
-  for (KA::index_t const length : {0, 1, 32, 64, 65, 1000}) {
+  for (KA::index_t const length : {0, 1, 32, 33, 64, 65, 128, 129, 1000}) {
     CAPTURE(length);
     MmaTile const tile = choose_mma_tile<TestType>({head_dim, head_dim, scratch, {length, length}});
     REQUIRE((tile.shape >= 0) == (others.shape >= 0));
     REQUIRE(tile.keys == others.keys);
     if (tile.shape >= 0) REQUIRE(tile.scratch_bytes <= scratch);
-    if (scratch == h100_scratch && head_dim <= 32) REQUIRE((tile.queries < others.queries) == (length <= 64));
+    if (scratch == h100_scratch && head_dim <= 32 && length <= 64) REQUIRE(tile.queries < others.queries);
+    if (tile.shape == others.shape) continue;
+    KA::Impl::MmaShape const& shape = KA::Impl::mma_shapes<TestType>[tile.shape];
+    REQUIRE(shape.longest >= length);
+    REQUIRE(tile.queries < others.queries);
   }
 }
 

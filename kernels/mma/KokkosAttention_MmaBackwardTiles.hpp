@@ -243,10 +243,12 @@ constexpr MmaBackwardTile mma_bias_tile(MmaBackwardTiles const& tiles) {
 }
 
 /// Sequences from this length on are taken by a kernel of five products, if there is one: with shorter ones, teams that
-/// wait for their turns lose more than they gain, the longer the less there is to do for a score.
+/// wait for their turns lose more than they gain, the longer the less there is to do for a score. In the wider types
+/// that is so only where teams of few warps take the shorter ones.
 template <Scalar ScalarType>
-constexpr index_t shortest_mma_turns(bool adds_bias) {
-  return sizeof(ScalarType) == 2 && !adds_bias ? 512 : 65;
+constexpr index_t shortest_mma_turns(MmaTileQuery const& query) {
+  if (sizeof(ScalarType) == 2) return query.adds_bias ? 65 : 512;
+  return query.head_dim <= 32 && query.value_dim <= 32 ? 65 : 0;
 }
 
 /// Adds kernels for the sequences of some lengths, unless not every gradient that is wanted has a tile that fits.
@@ -286,7 +288,7 @@ constexpr bool add_mma_backward_tiles(MmaBackwardTiles& tiles, MmaTileQuery cons
 /// are first: what they do for dQ, they do for all queries.
 template <Scalar ScalarType>
 constexpr MmaBackwardTiles choose_mma_backward_tiles(MmaTileQuery const& query, bool dq, bool dk, bool dv, bool dbias) {
-  index_t const limit = shortest_mma_turns<ScalarType>(query.adds_bias);
+  index_t const limit = shortest_mma_turns<ScalarType>(query);
   MmaBackwardTiles tiles;
   MmaTileQuery shorter = query;
   if (query.lengths.longest >= limit) {

@@ -31,10 +31,11 @@ struct MmaShape {
 
 /// The forward kernels of a type, the first that fits is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaShape, 8> mma_shapes = {{
+inline constexpr std::array<MmaShape, 9> mma_shapes = {{
     // Columns of heads and of values, row blocks, keys, stages, warps, teams, longest.
     {32, 32, 2, 64, 1, 1, 12, 64},
     {64, 64, 2, 64, 1, 1, 8, 64},
+    {128, 128, 2, 48, 1, 1, 6, 64},
     {64, 64, 2, 64, 2, 4, 2},
     {64, 64, 2, 32, 1, 4, 1},
     {128, 128, 2, 48, 1, 4, 2},
@@ -43,8 +44,9 @@ inline constexpr std::array<MmaShape, 8> mma_shapes = {{
     {256, 256, 1, 32, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaShape, 6> mma_shapes<double> = {{
+inline constexpr std::array<MmaShape, 7> mma_shapes<double> = {{
     {32, 32, 1, 32, 1, 2, 4, 64},
+    {64, 64, 1, 32, 1, 2, 3, 32},
     {64, 64, 1, 32, 1, 4, 2},
     {64, 64, 1, 16, 1, 2, 1},
     {128, 128, 1, 32, 1, 8, 1},
@@ -52,8 +54,10 @@ inline constexpr std::array<MmaShape, 6> mma_shapes<double> = {{
     {256, 128, 1, 16, 1, 4, 1},
 }};
 template <>
-inline constexpr std::array<MmaShape, 8> mma_shapes<float> = {{
+inline constexpr std::array<MmaShape, 10> mma_shapes<float> = {{
     {32, 32, 2, 64, 1, 1, 8, 64},
+    {64, 64, 2, 64, 1, 1, 5, 64},
+    {64, 64, 2, 64, 1, 4, 2, 128},
     {64, 64, 2, 64, 2, 8, 1},
     {64, 64, 2, 32, 1, 4, 2},
     {64, 64, 1, 16, 1, 4, 1},

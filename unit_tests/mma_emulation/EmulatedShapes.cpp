@@ -14,6 +14,7 @@
 #include <catch2/generators/catch_generators_range.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -60,18 +61,23 @@ using KA::Impl::MmaLengths;
 
 /// Lengths for which kernels are chosen: those of teams of few warps, others for short sequences, and those in turns.
 template <class T>
-MmaLengths const all_lengths[] = {{0, 64},
-                                  {0, KA::Impl::shortest_mma_turns<T>(false) - 1},
-                                  {KA::Impl::shortest_mma_turns<T>(false), KA::Impl::longest_mma_sequence}};
+std::array<MmaLengths, 3> all_lengths(Problem<T> const& p) {
+  KA::index_t const limit = KA::Impl::shortest_mma_turns<T>(tile_query(p));
+  return {{{0, Kokkos::min(limit - 1, KA::index_t(64))}, {0, limit - 1}, {limit, KA::Impl::longest_mma_sequence}}};
+}
 
 /// The kernels that compute a problem's gradients on an H100 as if its sequences were of some lengths. All take it.
 template <class T>
-KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths = all_lengths<T>[2]) {
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths) {
   auto query    = tile_query(p);
   query.lengths = lengths;
   auto tiles    = KA::Impl::choose_mma_backward_tiles<T>(query, true, true, true, p.options.bias.data() != nullptr);
   for (int n = 0; n < tiles.count; ++n) tiles.tile[n].lengths = {};
   return tiles;
+}
+template <class T>
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p) {
+  return backward_tiles(p, all_lengths(p)[2]);
 }
 
 template <class T>
@@ -179,7 +185,7 @@ void require_backward(KA::Impl::MmaBackwardShape const& shape, GradientResult<T>
 template <class Layout = Kokkos::LayoutRight, class T>
 void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T> const& expected) {
   auto const d_out = random_d_out(random, problem);
-  for (MmaLengths const& lengths : all_lengths<T>) {
+  for (MmaLengths const& lengths : all_lengths(problem)) {
     CAPTURE(lengths.longest);
     auto query    = tile_query(problem);
     query.lengths = lengths;
@@ -309,7 +315,7 @@ TEMPLATE_TEST_CASE("packed sequences in the emulated mma engine", "[mma][emulati
 /// As in packed calls: all kernels are launched, and a sequence's own length tells which of them takes it.
 TEMPLATE_TEST_CASE("short and long sequences side by side in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
   Random random(545);
-  auto packed = random_problem<TestType>(random, {1, 2, 1, 190, 160, 24, 40});
+  auto packed = random_problem<TestType>(random, {1, 2, 1, 190, 160, 24, 32});
   Kokkos::View<KA::index_t*, Kokkos::HostSpace> const q_offsets("offsets", 5), k_offsets("offsets", 5);
   // Lengths 20 and 30, 110 and 40, 10 and 70, 40 and 15.
   KA::index_t const q_begin[] = {3, 23, 133, 143, 183}, k_begin[] = {5, 35, 75, 145, 160};
@@ -328,9 +334,9 @@ TEMPLATE_TEST_CASE("short and long sequences side by side in the emulated mma en
       tiles.back().lengths = lengths;
     }
   };
-  add(backward_tiles(packed, all_lengths<TestType>[2]), {50, 1000});
+  add(backward_tiles(packed, all_lengths(packed)[2]), {50, 1000});
   std::size_t const in_turns = tiles.size();
-  add(backward_tiles(packed, all_lengths<TestType>[0]), {0, 49});
+  add(backward_tiles(packed, all_lengths(packed)[0]), {0, 49});
   auto const found = emulate_backward<Kokkos::LayoutRight>(packed, d_out, tiles);
   // What each kind gives alone.
   auto const alone = [&](std::size_t begin, std::size_t end) {
