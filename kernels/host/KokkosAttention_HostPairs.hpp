@@ -118,8 +118,12 @@ class HostPairs {
   static WeightWriter weight_writer(int v, int room, std::byte* to) {
     return {reinterpret_cast<Bits32*>(to) + v * step_chunks(room) * width};
   }
-  static Right weights(Vector const* scores, HostStrides const& strides, int steps, int vectors, int room,
-                       bool in_place, std::byte* to) {
+  /// Where those of vector v from step j on are written, an even one.
+  static std::byte* weight_place(int v, int j, int room, std::byte* to) {
+    return reinterpret_cast<std::byte*>(weight_writer(v, room, to).pairs + j / 2);
+  }
+  static void finish_weights(Vector const* scores, HostStrides const& strides, int steps, int vectors, int room,
+                             bool in_place, std::byte* to) {
     for (int v = 0; v < vectors; ++v) {
       WeightWriter const writer = weight_writer(v, room, to);
       if (in_place) {
@@ -130,8 +134,8 @@ class HostPairs {
       }
       for (int n = (steps + 1) / 2; n < step_chunks(steps) * width; ++n) writer.pairs[n] = Bits32{};
     }
-    return right(to, room);
   }
+  static Right weights(Vector const*, HostStrides const&, int room, std::byte* to) { return right(to, room); }
 
   /// Rows of pairs of neighbouring lanes.
   struct WeightRowWriter {
