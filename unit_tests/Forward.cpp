@@ -50,6 +50,11 @@ TEMPLATE_TEST_CASE("forward takes any layout", "[forward]", SCALARS) {
   auto const problem = random_problem<TestType>(random, {2, 4, 2, 75, 90, 40, 24});
   SECTION("left") { check_forward<Kokkos::LayoutLeft>(problem); }
   SECTION("strided, with gaps") { check_forward<Kokkos::LayoutStride>(problem); }
+  SECTION("rows of whole tile registers") {
+    auto const whole = random_problem<TestType>(random, {1, 2, 1, 75, 304, 64, 32});
+    check_forward(whole);
+    check_forward<Kokkos::LayoutStride>(whole);
+  }
 }
 
 /// Of every third query, scores are the larger the later the key; of others, twice as much so, or not.

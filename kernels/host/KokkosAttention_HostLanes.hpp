@@ -116,6 +116,9 @@ class HostLanes {
   /// Adds the bias of batch entry b and head h.
   template <class ScalarType>
   void add(Tensor<ScalarType const> const& bias, int b, int h) const {
+    // A block reads a line of each row: the next block's come meanwhile.
+    if constexpr (Operands::tile_registers)
+      for (int l = 0; l < m_queries; ++l) __builtin_prefetch(&bias(b, h, m_query + l, m_first_key + m_keys), 0, 3);
     add_bias(HostBiasPart<ScalarType>{&bias(b, h, m_query, m_first_key), bias.stride[2], bias.stride[3]}, m_queries,
              m_keys, m_factor, m_scores, m_stride);
     m_factor = T(1);

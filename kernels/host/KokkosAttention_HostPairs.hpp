@@ -39,11 +39,11 @@ class HostPairs {
     Left rows, columns;
   };
 
-  /// Where memory has tile after tile already, they are left there.
+  /// A tile register loads a row at a time: where all tiles have 16 whole rows, near each other, these are left there.
   static Left rows(Source const& source, std::byte* to) {
-    if (left_tiles && source.column_stride == 1 && source.columns == chunk_steps && source.row_stride == chunk_steps &&
-        source.rows % width == 0)
-      return left(reinterpret_cast<std::byte const*>(source.data), 1);
+    if (left_tiles && source.column_stride == 1 && source.columns % chunk_steps == 0 && source.row_stride % 2 == 0 &&
+        source.row_stride <= 2 * source.columns && source.rows % width == 0)
+      return {reinterpret_cast<HostPair const*>(source.data), source.row_stride / 2, 1};
     pack_rows(source, to);
     return packed_rows(to, source.columns);
   }
