@@ -50,6 +50,20 @@ TEMPLATE_TEST_CASE("forward takes any layout", "[forward]", SCALARS) {
   auto const problem = random_problem<TestType>(random, {2, 4, 2, 75, 90, 40, 24});
   SECTION("left") { check_forward<Kokkos::LayoutLeft>(problem); }
   SECTION("strided, with gaps") { check_forward<Kokkos::LayoutStride>(problem); }
+  SECTION("rows of whole tile registers") {
+    auto const whole = random_problem<TestType>(random, {1, 2, 1, 75, 304, 64, 32});
+    check_forward(whole);
+    check_forward<Kokkos::LayoutStride>(whole);
+  }
+}
+
+/// Of every third query, scores are the larger the later the key; of others, twice as much so, or not.
+template <class T>
+Problem<T> rising_problem(Random& random, int queries, float rise) {
+  auto problem = random_problem<T>(random, {1, 1, 1, queries, 1100, 32, 32});
+  for_each_index(1, 1, queries, 1, [&](auto b, auto h, auto i, auto d) { problem.q(b, h, i, d) = T(float(i % 3)); });
+  for_each_index(1, 1, 1100, 1, [&](auto b, auto h, auto j, auto d) { problem.k(b, h, j, d) = T(rise * float(j)); });
+  return problem;
 }
 
 TEMPLATE_TEST_CASE("forward on peaked and shifted scores", "[forward]", double, float, KokkosAttention::bhalf_t) {
@@ -69,13 +83,37 @@ TEMPLATE_TEST_CASE("forward on peaked and shifted scores", "[forward]", double, 
   }
   SECTION("rising and falling: from one tile of keys to the next, for some of the queries") {
     for (float rise : {0.004f, 0.05f, 1.f, -1.f}) {
-      auto problem = random_problem<TestType>(random, {1, 1, 1, 65, 1100, 32, 32});
-      for_each_index(1, 1, 65, 1,
-                     [&](auto b, auto h, auto i, auto d) { problem.q(b, h, i, d) = TestType(float(i % 3)); });
-      for_each_index(1, 1, 1100, 1,
-                     [&](auto b, auto h, auto j, auto d) { problem.k(b, h, j, d) = TestType(rise * float(j)); });
+      auto problem = rising_problem<TestType>(random, 65, rise);
+      check_forward(problem);
+      // Some of a vector's queries have their first keys later than others.
+      problem.options.window = {.left = 40, .right = 500};
+      check_forward(problem);
+      add_dropout(problem, {.probability = 0.2, .seed = 5});
       check_forward(problem);
     }
+  }
+  SECTION("rising, with large values: sums are not to grow until they are infinite") {
+    auto const problem = rising_problem<TestType>(random, 65, 0.05f);
+    for_each_index(1, 1, 1100, 32, [&](auto b, auto h, auto j, auto d) {
+      problem.v(b, h, j, d) = TestType(0x1p100f * float(problem.v(b, h, j, d)));
+    });
+    check_forward(problem);
+  }
+}
+
+TEMPLATE_TEST_CASE("rising scores of other queries do not change a query's output, to the bit", "[forward]", double,
+                   float, KokkosAttention::bhalf_t) {
+  Random random(13);
+  for (float rise : {0.004f, 0.05f, 1.f}) {
+    auto const all = rising_problem<TestType>(random, 65, rise);
+    for_each_index(1, 1, 16, 32, [&](auto... n) { all.q(n...) = TestType(0x1p-10f * float(all.q(n...))); });
+    auto first = all;
+    first.q    = HostTensor<TestType>("q", 1, 1, 16, 32);
+    for_each_index(1, 1, 16, 32, [&](auto... n) { first.q(n...) = all.q(n...); });
+    auto const found = run_forward(all), expected = run_forward(first);
+    for_each_index(1, 1, 16, 32, [&](auto... n) {
+      REQUIRE(static_cast<double>(found.out(n...)) == static_cast<double>(expected.out(n...)));
+    });
   }
 }
 

@@ -50,6 +50,7 @@ TEST_CASE("host tiles of long sequences", "[tiles]") {
   STATIC_REQUIRE(pairs.queries == 128);
   STATIC_REQUIRE(pairs.group == 2);
   STATIC_REQUIRE(pairs.keys == 128);
+  STATIC_REQUIRE(pairs.block == 128);
   constexpr HostTile in_registers = [] {
     HostTileQuery q  = query(4, 64, true, 64, 4096, 4096);
     q.tile_registers = true;
@@ -58,6 +59,7 @@ TEST_CASE("host tiles of long sequences", "[tiles]") {
   STATIC_REQUIRE(in_registers.queries == 128);
   STATIC_REQUIRE(in_registers.group == 4);
   STATIC_REQUIRE(in_registers.keys == 256);
+  STATIC_REQUIRE(in_registers.block == 32);
 }
 
 TEST_CASE("pairs of keys and values that many queries read are packed once", "[tiles]") {
@@ -114,15 +116,16 @@ TEST_CASE("arrays of host tiles lie one after the other, aligned, and have room"
   CAPTURE(pairs, q.tile_registers, head_dim, q_len, k_len);
   HostTile const t        = choose_host_tile(q, 2, 2);
   std::size_t const lanes = t.queries, number = pairs ? 2 : 4;
-  std::size_t const forward[][2] = {{t.key_offset, head_dim * lanes * number},
-                                    {t.value_offset, std::size_t(t.keys) * head_dim * number},
-                                    {t.score_offset, std::size_t(t.keys) * head_dim * number},
-                                    {t.weight_offset, std::size_t(t.keys) * t.group * 64},
-                                    {t.output_offset, pairs ? std::size_t(t.keys) * t.group * 32 : 0},
-                                    {t.state_offset, head_dim * lanes * 4},
-                                    {t.kept_offset, 3 * lanes * 4},
-                                    {t.scratch_bytes, lanes * t.keys / 4}};
-  std::size_t before             = 0;
+  std::size_t const forward[][2] = {
+      {t.key_offset, head_dim * lanes * number},
+      {t.value_offset, std::size_t(t.keys) * head_dim * number},
+      {t.score_offset, std::size_t(t.keys) * head_dim * number},
+      {t.weight_offset, Kokkos::max(std::size_t(t.block) * t.group, std::size_t(t.keys)) * 64},
+      {t.output_offset, pairs ? std::size_t(t.keys) * t.group * 32 : 0},
+      {t.state_offset, head_dim * lanes * 4},
+      {t.kept_offset, 5 * lanes * 4 + t.vectors},
+      {t.scratch_bytes, lanes * t.keys / 4}};
+  std::size_t before = 0;
   for (auto const& [offset, bytes] : forward) {
     REQUIRE(offset % 64 == 0);
     REQUIRE(offset >= before + bytes);

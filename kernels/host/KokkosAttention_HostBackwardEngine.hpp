@@ -209,8 +209,9 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
 
   /// Weights of a group, or their gradients.
   typename Operands::Right as_factor(Vector* numbers, Tile const& tile, int group, std::size_t offset) const {
-    return Operands::weights(numbers, score_strides(group), count(other, tile), group, m_tile.other, m_drops,
+    Operands::finish_weights(numbers, score_strides(group), count(other, tile), group, m_tile.other, m_drops,
                              m_scratch + offset);
+    return Operands::weights(numbers, score_strides(group), m_tile.other, m_scratch + offset);
   }
 
   typename Operands::WeightRowWriter weight_row_writer(Tile const& tile) const {

@@ -57,10 +57,13 @@ class HostEngine {
         m_shared(shared),
         m_scratch(scratch),
         m_prefetch(next) {
-    m_score          = reinterpret_cast<Vector*>(scratch + tile.score_offset);
-    m_states.maximum = reinterpret_cast<Vector*>(scratch + tile.state_offset);
-    m_states.sum     = m_states.maximum + tile.vectors;
-    m_states.rescale = m_states.sum + tile.vectors;
+    m_score                = reinterpret_cast<Vector*>(scratch + tile.score_offset);
+    m_states.maximum       = reinterpret_cast<Vector*>(scratch + tile.state_offset);
+    m_states.sum           = m_states.maximum + tile.vectors;
+    m_states.rescale       = m_states.sum + tile.vectors;
+    m_states.first_maximum = m_states.rescale + tile.vectors;
+    m_states.first_sum     = m_states.first_maximum + tile.vectors;
+    m_states.progress      = reinterpret_cast<HostProgress*>(m_states.first_sum + tile.vectors);
   }
 
   void begin(Sequence const& sequence, Tile const& tile) {
@@ -128,18 +131,7 @@ class HostEngine {
         if (m_is_first) std::memset(static_cast<void*>(output_group(first)), 0, m_tile.output_group_bytes);
         continue;
       }
-      HostStrides const strides = Operands::strides(m_tile.keys, group);
-      Operands::product(keys(part), group, m_arguments.head_dim, m_key.from_row(first_key(tile, part)),
-                        Operands::packed_lanes(query_group(first), m_arguments.head_dim, group),
-                        HostStore<T>{m_score, strides}, m_prefetch);
-      HostStates<T> const states{m_states.maximum + first, m_states.sum + first, m_states.rescale + first};
-      for (int v = 0; v < group; ++v) {
-        int const query = (first + v) * Vector::lanes;
-        f(HostLanes<T, Operands>(
-            m_score + strides(0, v), strides.row, keys(part), v, Kokkos::min(Vector::lanes, queries(tile) - query),
-            tile.query_begin + query, part.key_begin, m_arguments.scale,
-            Operands::weight_writer(v, m_tile.keys, m_scratch + m_tile.weight_offset), m_drops, states, kept(tile)));
-      }
+      weigh(tile, part, first, group, f);
       accumulate(tile, part, first, group);
     }
   }
@@ -195,12 +187,51 @@ class HostEngine {
   }
   static int first_key(Tile const& tile, Tile const& part) { return static_cast<int>(part.key_begin - tile.key_begin); }
 
+  /// The weights of a group of vectors, block by block of the part's keys. Vectors that are spoilt by then begin again,
+  /// with all of the part at once: whether a vector does depends on no other one.
+  template <class F>
+  void weigh(Tile const& tile, Tile const& part, int first, int group, F const& f) const {
+    for (int v = first; v < first + group; ++v) m_states.begin_tile(v);
+    for (Tile block = part; block.key_begin < part.key_end; block.key_begin = block.key_end) {
+      block.key_end = Kokkos::min(block.key_begin + m_tile.block, part.key_end);
+      weigh_block(tile, part, block, first, 0, group, f);
+    }
+    if constexpr (Operands::tile_registers)
+      for (int v = 0; v < group; ++v)
+        if (m_states.progress[first + v] == HostProgress::spoilt) {
+          m_states.begin_tile_again(first + v);
+          weigh_block(tile, part, part, first, v, v + 1, f);
+        }
+  }
+
+  /// Of vectors [v_begin, v_end) of the group that begins with vector `first`.
+  template <class F>
+  void weigh_block(Tile const& tile, Tile const& part, Tile const& block, int first, int v_begin, int v_end,
+                   F const& f) const {
+    int const count           = v_end - v_begin;
+    HostStrides const strides = Operands::strides(keys(block), count);
+    auto const of_queries     = Operands::packed_lanes(query_group(first), m_arguments.head_dim, count);
+    Operands::product(keys(block), count, m_arguments.head_dim, m_key.from_row(first_key(tile, block)),
+                      of_queries.from_column(v_begin), HostStore<T>{m_score, strides}, m_prefetch);
+    std::byte* const weights =
+        Operands::weight_place(v_begin, first_key(part, block), m_tile.keys, m_scratch + m_tile.weight_offset);
+    for (int v = 0; v < count; ++v) {
+      int const vector = first + v_begin + v, query = vector * Vector::lanes;
+      if (m_states.progress[vector] == HostProgress::spoilt) continue;
+      f(HostLanes<T, Operands>(m_score + strides(0, v), strides.row, keys(block), v,
+                               Kokkos::min(Vector::lanes, queries(tile) - query), tile.query_begin + query,
+                               block.key_begin, m_arguments.scale, Operands::weight_writer(v, m_tile.keys, weights),
+                               m_drops, m_states.from(first + v_begin), kept(tile)));
+    }
+    Operands::finish_weights(m_score, strides, keys(block), count, m_tile.keys, m_drops, weights);
+  }
+
   void accumulate(Tile const& tile, Tile const& part, int first, int group) const {
     Vector* const output      = output_group(first);
     HostStrides const strides = output_strides(group);
     auto const values         = Operands::from_step(m_value, first_key(tile, part));
-    auto const weights        = Operands::weights(m_score, Operands::strides(m_tile.keys, group), keys(part), group,
-                                                  m_tile.keys, m_drops, m_scratch + m_tile.weight_offset);
+    auto const weights =
+        Operands::weights(m_score, Operands::strides(keys(part), group), m_tile.keys, m_scratch + m_tile.weight_offset);
     if (m_is_first)
       return Operands::product(m_arguments.value_dim, group, keys(part), values, weights, HostStore<T>{output, strides},
                                m_prefetch);

@@ -17,10 +17,34 @@
 
 namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT {
 
+/// What a vector of queries has of a tile's weights.
+enum class HostProgress : unsigned char {
+  none,   // but zeros
+  some,   // by the maximum that it has now
+  spoilt  // too large ones: all are to be computed again
+};
+
 /// Softmax states of a tile's queries.
 template <class T>
 struct HostStates {
   HostVector<T>*maximum, *sum, *rescale;
+  HostVector<T>*first_maximum, *first_sum;  // when the tile of keys began
+  HostProgress* progress;
+
+  HostStates from(int v) const {
+    return {maximum + v, sum + v, rescale + v, first_maximum + v, first_sum + v, progress + v};
+  }
+  void begin_tile(int v) const {
+    first_maximum[v] = maximum[v];
+    first_sum[v]     = sum[v];
+    rescale[v]       = HostVector<T>(T(1));
+    progress[v]      = HostProgress::none;
+  }
+  void begin_tile_again(int v) const {
+    maximum[v] = first_maximum[v];
+    sum[v]     = first_sum[v];
+    begin_tile(v);
+  }
 };
 
 /// \tparam Operands has the exponential, and what takes the weights
@@ -70,6 +94,8 @@ class HostLanes {
     m_states.sum[m_vector]     = state.sum;
     m_states.rescale[m_vector] = state.rescale;
   }
+  KOKKOS_FORCEINLINE_FUNCTION HostProgress progress() const { return m_states.progress[m_vector]; }
+  KOKKOS_FORCEINLINE_FUNCTION void spoil() const { m_states.progress[m_vector] = HostProgress::spoilt; }
   KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const { return m_kept(i, j); }
 
   template <class F>
@@ -90,6 +116,9 @@ class HostLanes {
   /// Adds the bias of batch entry b and head h.
   template <class ScalarType>
   void add(Tensor<ScalarType const> const& bias, int b, int h) const {
+    // A block reads a line of each row: the next block's come meanwhile.
+    if constexpr (Operands::tile_registers)
+      for (int l = 0; l < m_queries; ++l) __builtin_prefetch(&bias(b, h, m_query + l, m_first_key + m_keys), 0, 3);
     add_bias(HostBiasPart<ScalarType>{&bias(b, h, m_query, m_first_key), bias.stride[2], bias.stride[3]}, m_queries,
              m_keys, m_factor, m_scores, m_stride);
     m_factor = T(1);
@@ -119,23 +148,25 @@ class HostLanes {
     return m_factor * larger(larger(most[0], most[1]), larger(most[2], most[3]));
   }
 
-  /// Goes on with the rows' maxima so far, without looking for the tile's, which takes 6 to 10% of the forward pass.
-  /// False, and scores are as they were, where a row has no maximum yet or its weights are too large for it.
+  /// Goes on with the rows' maxima so far, without looking for those of these keys, which takes 6 to 10% of the forward
+  /// pass. False where a row has no maximum yet or its weights are too large for it; then scores are as they were,
+  /// unless they can't be used because the tile has weights already.
   KOKKOS_FORCEINLINE_FUNCTION bool keeps_maximum() const {
     if constexpr (Operands::pairs) {
       HostVector<T> const maximum = m_states.maximum[m_vector];
-      if (m_in_place ||
+      if ((m_in_place && progress() == HostProgress::none) ||
           !Operands::all_between(maximum, Kokkos::Experimental::finite_min_v<T>, Kokkos::Experimental::finite_max_v<T>))
         return false;
-      T const factor          = m_factor;
-      HostVector<T> const sum = exponentiate(maximum);
+      T const factor              = m_factor;
+      HostProgress const progress = this->progress();
+      HostVector<T> const sum     = exponentiate(maximum);
       // Of as many weights as a tile has, not much above 16 each; NaN is not between.
       if (Operands::all_between(sum, T(0), T(4096))) {
         m_states.sum[m_vector] += sum;
-        m_states.rescale[m_vector] = HostVector<T>(T(1));
         return true;
       }
-      m_factor = factor;
+      m_factor                    = factor;
+      m_states.progress[m_vector] = progress;
     }
     return false;
   }
@@ -171,8 +202,11 @@ class HostLanes {
         weights.set_last(j, last);
       even += last;
     }
-    m_factor = T(1);
-    return even + odd;
+    m_factor                = T(1);
+    HostVector<T> const sum = even + odd;
+    if constexpr (Operands::tile_registers)
+      if (!Operands::all_between(sum, T(0), T(0))) m_states.progress[m_vector] = HostProgress::some;
+    return sum;
   }
 
  private:
@@ -182,9 +216,15 @@ class HostLanes {
   }
 };
 
+/// Of keys after others of the same tile: weights by one maximum are added up before the output is rescaled. So with
+/// weights already, another maximum is not taken here.
 template <class T, class Operands>
 KOKKOS_FORCEINLINE_FUNCTION void update_softmax(HostLanes<T, Operands> const& row) {
-  if (!row.keeps_maximum()) Impl::update_softmax<HostLanes<T, Operands>>(row);
+  if (row.keeps_maximum()) return;
+  if (row.progress() == HostProgress::none)
+    Impl::update_softmax<HostLanes<T, Operands>>(row);
+  else
+    row.spoil();
 }
 
 }  // namespace KokkosAttention::Impl::KOKKOSATTENTION_HOST_VARIANT

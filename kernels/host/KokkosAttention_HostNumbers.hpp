@@ -99,10 +99,14 @@ struct HostNumbers {
   };
   /// For vector v, with room for so many steps.
   static WeightWriter weight_writer(int /*v*/, int /*room*/, std::byte* /*to*/) { return {}; }
-  /// What was written, as right factor.
+  /// Where a writer is to write the steps of vector v from step j on.
+  static std::byte* weight_place(int /*v*/, int /*j*/, int /*room*/, std::byte* to) { return to; }
+  /// After the writers of some vectors.
   /// \param in_place weights have been left in the scores' places
-  static Right weights(Vector const* scores, HostStrides const& strides, int /*steps*/, int /*vectors*/, int /*room*/,
-                       bool /*in_place*/, std::byte* /*to*/) {
+  static void finish_weights(Vector const* /*scores*/, HostStrides const&, int /*steps*/, int /*vectors*/, int /*room*/,
+                             bool /*in_place*/, std::byte* /*to*/) {}
+  /// What was written, as right factor.
+  static Right weights(Vector const* scores, HostStrides const& strides, int /*room*/, std::byte* /*to*/) {
     return {scores, strides};
   }
 

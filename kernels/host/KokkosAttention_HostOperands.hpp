@@ -76,6 +76,18 @@ void store_lanes(HostVector<T> const* sums, index_t stride, HostVector<T> factor
     return factor.numbers() == T(0) ? Numbers{} : (factor * sums[d * stride]).numbers();
   };
   int d = 0;
+#if defined(KOKKOSATTENTION_HOST_BF16)
+  // Half as many to transpose, and rounded by the processor, which takes numbers that are not normal for 0.
+  if constexpr (std::is_same_v<Stored, bhalf_t>)
+    if (to.column_stride == 1)
+      for (; d + 2 * Vector::lanes <= to.columns; d += 2 * Vector::lanes) {
+        Bits32 block[Vector::lanes];
+        for (int n = 0; n < Vector::lanes; ++n)
+          block[n] = pairs_of_lanes(Vector(product(d + 2 * n)), Vector(product(d + 2 * n + 1)));
+        transpose(block);
+        for (int n = 0; n < rows; ++n) std::memcpy(static_cast<void*>(&to(first + n, d)), &block[n], sizeof(block[n]));
+      }
+#endif
   if (to.column_stride == 1)
     for (; d + Vector::lanes <= to.columns; d += Vector::lanes) {
       Numbers block[Vector::lanes];

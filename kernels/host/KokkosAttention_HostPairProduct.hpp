@@ -76,7 +76,8 @@ class HostTileRegisters {
 inline constexpr int amx_rows  = 16;
 inline constexpr int amx_pairs = 16;  // steps of a tile
 
-/// Left factors lie tile by tile, in chunks of a tile's steps; those of 16 rows one after the other.
+/// Left factors lie tile by tile, in chunks of a tile's steps; those of 16 rows one after the other. Or they lie as
+/// matrices do: neighbouring steps are neighbours (step_stride is 1).
 inline constexpr bool left_tiles = true;
 
 template <class Target>
@@ -88,15 +89,16 @@ inline constexpr bool adds<HostAdd<float>> = true;
 template <bool two_rows, bool two_columns, class Target>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_tiles_of(int row, int column, int chunks, HostLeft<HostPair> const& left,
                                                    HostRight<Bits32> const& right, Target const& target) {
-  constexpr int stride = 64;  // bytes of a row: tiles are contiguous
-  auto* const c00      = target.data + target.strides(row, column);
-  auto* const c01      = c00 + target.strides.column;
-  auto* const c10      = c00 + amx_rows;
-  auto* const c11      = c01 + amx_rows;
-  auto const* a0       = left.data + row * left.row_stride;
-  auto const* a1       = a0 + amx_rows * left.row_stride;
-  auto const* b0       = right.data + right.strides(0, column);
-  auto const* b1       = b0 + right.strides.column;
+  constexpr int stride   = 64;  // bytes of a row: tiles are contiguous
+  index_t const a_stride = left.step_stride == 1 ? left.row_stride * index_t(sizeof(HostPair)) : stride;
+  auto* const c00        = target.data + target.strides(row, column);
+  auto* const c01        = c00 + target.strides.column;
+  auto* const c10        = c00 + amx_rows;
+  auto* const c11        = c01 + amx_rows;
+  auto const* a0         = left.data + row * left.row_stride;
+  auto const* a1         = a0 + amx_rows * left.row_stride;
+  auto const* b0         = right.data + right.strides(0, column);
+  auto const* b1         = b0 + right.strides.column;
 
   if constexpr (adds<Target>) {
     _tile_loadd(0, c00, stride);
@@ -110,7 +112,7 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_tiles_of(int row, int column, int chun
     if constexpr (two_rows && two_columns) _tile_zero(3);
   }
   for (int chunk = 0; chunk < chunks; ++chunk) {
-    _tile_loadd(4, a0, stride);
+    _tile_loadd(4, a0, a_stride);
     _tile_loadd(6, b0, stride);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (two_columns) {
@@ -118,12 +120,12 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_tiles_of(int row, int column, int chun
       _tile_dpbf16ps(1, 4, 7);
     }
     if constexpr (two_rows) {
-      _tile_loadd(5, a1, stride);
+      _tile_loadd(5, a1, a_stride);
       _tile_dpbf16ps(2, 5, 6);
     }
     if constexpr (two_rows && two_columns) _tile_dpbf16ps(3, 5, 7);
-    a0 += amx_rows * amx_pairs;
-    a1 += amx_rows * amx_pairs;
+    a0 += amx_pairs * left.step_stride;
+    a1 += amx_pairs * left.step_stride;
     b0 += amx_pairs;
     b1 += amx_pairs;
   }

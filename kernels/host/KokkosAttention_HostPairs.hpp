@@ -39,11 +39,11 @@ class HostPairs {
     Left rows, columns;
   };
 
-  /// Where memory has tile after tile already, they are left there.
+  /// A tile register loads a row at a time: where all tiles have 16 whole rows, near each other, these are left there.
   static Left rows(Source const& source, std::byte* to) {
-    if (left_tiles && source.column_stride == 1 && source.columns == chunk_steps && source.row_stride == chunk_steps &&
-        source.rows % width == 0)
-      return left(reinterpret_cast<std::byte const*>(source.data), 1);
+    if (left_tiles && source.column_stride == 1 && source.columns % chunk_steps == 0 && source.row_stride % 2 == 0 &&
+        source.row_stride <= 2 * source.columns && source.rows % width == 0)
+      return {reinterpret_cast<HostPair const*>(source.data), source.row_stride / 2, 1};
     pack_rows(source, to);
     return packed_rows(to, source.columns);
   }
@@ -118,8 +118,12 @@ class HostPairs {
   static WeightWriter weight_writer(int v, int room, std::byte* to) {
     return {reinterpret_cast<Bits32*>(to) + v * step_chunks(room) * width};
   }
-  static Right weights(Vector const* scores, HostStrides const& strides, int steps, int vectors, int room,
-                       bool in_place, std::byte* to) {
+  /// Where those of vector v from step j on are written, an even one.
+  static std::byte* weight_place(int v, int j, int room, std::byte* to) {
+    return reinterpret_cast<std::byte*>(weight_writer(v, room, to).pairs + j / 2);
+  }
+  static void finish_weights(Vector const* scores, HostStrides const& strides, int steps, int vectors, int room,
+                             bool in_place, std::byte* to) {
     for (int v = 0; v < vectors; ++v) {
       WeightWriter const writer = weight_writer(v, room, to);
       if (in_place) {
@@ -130,8 +134,8 @@ class HostPairs {
       }
       for (int n = (steps + 1) / 2; n < step_chunks(steps) * width; ++n) writer.pairs[n] = Bits32{};
     }
-    return right(to, room);
   }
+  static Right weights(Vector const*, HostStrides const&, int room, std::byte* to) { return right(to, room); }
 
   /// Rows of pairs of neighbouring lanes.
   struct WeightRowWriter {

@@ -37,6 +37,8 @@ template <class Vector>
 struct HostRight {
   Vector const* data;
   HostStrides strides;
+
+  HostRight from_column(int column) const { return {data + strides(0, column), strides}; }
 };
 
 /// Stores the product.

@@ -36,6 +36,7 @@ struct HostTile {
   int vectors = 0;  ///< of queries
   int group   = 0;  ///< vectors whose scores are in memory at a time
   int queries = 0, keys = 0;
+  int block              = 0;  ///< keys of a tile whose scores are in memory at a time
   std::size_t key_offset = 0, value_offset = 0, score_offset = 0,
               weight_offset = 0;  // the queries come first
   std::size_t output_offset = 0, state_offset = 0, kept_offset = 0;
@@ -142,6 +143,10 @@ constexpr bool host_shares_keys(HostTileQuery const& query) {
          query.q_len * query.group >= host_fewest_sharing_queries;
 }
 
+/// Keys whose scores are in memory at a time, by tile registers: the steps of one, so that scores, weights and what a
+/// product reads share the first-level cache.
+inline constexpr int host_block_keys = 32;
+
 /// Queries enough to read keys and values seldom (and to pack them seldom), in groups of so few that their scores stay
 /// in the first-level cache. With few queries in all, so few that all threads get some. \param matrices batch entries
 /// times heads
@@ -154,9 +159,10 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
   tile.queries = host_tile_lanes(query, query.q_len, most_queries);
   tile.vectors = tile.queries / query.lanes();
   // Tile registers take less time for a product than the second-level cache for its factors and sums: what is read for
-  // more queries at a time, and for more keys, is read less often. Scores and weights are read once.
+  // more queries at a time, and for more keys, is read less often. Scores become weights a few keys at a time.
   tile.keys             = query.tile_registers ? 256 : query.pairs ? 128 : 64;
   tile.group            = query.tile_registers ? Kokkos::min(4, tile.vectors) : host_group(query, tile.vectors);
+  tile.block            = query.tile_registers ? host_block_keys : tile.keys;
   int const group_lanes = tile.group * query.lanes();
 
   int const groups = (tile.vectors + tile.group - 1) / tile.group;
@@ -165,12 +171,14 @@ constexpr HostTile choose_host_tile(HostTileQuery const& query, index_t matrices
   tile.query_group_bytes  = scratch.right_bytes(query.head_dim, group_lanes);
   tile.output_group_bytes = scratch.result_bytes(query.value_dim, group_lanes);
   scratch.take(groups * tile.query_group_bytes);
-  tile.key_offset    = scratch.take_left(shares ? 0 : tile.keys, query.head_dim);
-  tile.value_offset  = scratch.take_left(query.value_dim, shares ? 0 : tile.keys);
-  tile.score_offset  = scratch.take_result(tile.keys, group_lanes);
+  tile.key_offset   = scratch.take_left(shares ? 0 : tile.keys, query.head_dim);
+  tile.value_offset = scratch.take_left(query.value_dim, shares ? 0 : tile.keys);
+  // Of a vector that begins again, the scores of all keys.
+  tile.score_offset = scratch.take(
+      Kokkos::max(scratch.result_bytes(tile.block, group_lanes), scratch.result_bytes(tile.keys, query.lanes())));
   tile.weight_offset = scratch.take_right(query.pairs ? tile.keys : 0, group_lanes);
   tile.output_offset = scratch.take(groups * tile.output_group_bytes);
-  tile.state_offset  = scratch.take(std::size_t(3) * tile.queries * query.element_bytes);
+  tile.state_offset  = scratch.take(std::size_t(5) * tile.queries * query.element_bytes + tile.vectors);
   tile.kept_offset   = scratch.take(std::size_t(tile.queries) * (tile.keys / 4));
   if (query.k_len >= host_fewest_split_keys) {
     if (query.packed)

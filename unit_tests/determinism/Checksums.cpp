@@ -21,10 +21,11 @@ void add(std::uint64_t& hash, HostTensor<T> const& tensor) {
 
 /// \param bias_heads 0: neither a bias nor dropout
 template <class T>
-void print_checksum(Shape const& shape, int bias_heads, int bias_queries) {
+void print_checksum(Shape const& shape, int bias_heads, int bias_queries, KA::Window const& window = {}) {
   Random random(601);
   auto problem           = random_problem<T>(random, shape);
   problem.options.causal = true;
+  problem.options.window = window;
   if (bias_heads > 0) problem.options.bias = random.tensor<T>(1, bias_heads, bias_queries, shape.k_len);
   if (bias_heads > 0) add_dropout(problem, {.probability = 0.1});
   auto const out       = run_forward(problem);
@@ -45,6 +46,7 @@ void print_checksums() {
   print_checksum<T>({1, 2, 1, 200, 600, 32, 32}, 2, 1);
   print_checksum<T>({2, 4, 2, 3, 5000, 16, 24}, 1, 3);
   print_checksum<T>({1, 4, 1, 600, 500, 24, 24}, 0, 0);
+  print_checksum<T>({1, 2, 1, 200, 600, 32, 32}, 0, 0, {.left = 100});
 }
 
 }  // namespace Test
