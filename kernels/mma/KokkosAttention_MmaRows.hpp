@@ -10,7 +10,6 @@
 #include <Kokkos_Core.hpp>
 
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
 /// \file
@@ -244,14 +243,16 @@ class MmaRows {
   KOKKOS_FORCEINLINE_FUNCTION Pack nearly_largest() const {
     return Pack::of([&](int r) {
       // Numbers from 0 on are ordered as signed integers are, negative ones the other way round.
-      std::int32_t most_positive = std::numeric_limits<std::int32_t>::min();
-      std::uint32_t most_negative = std::numeric_limits<std::uint32_t>::max();
+      std::int32_t most_positive  = Kokkos::Experimental::finite_min_v<std::int32_t>;
+      std::uint32_t most_negative = Kokkos::Experimental::finite_max_v<std::uint32_t>;
       for_each_of_row(r, [&](T score) {
         most_positive = Kokkos::max(most_positive, std::int32_t(high_bits(score)));
         most_negative = Kokkos::min(most_negative, high_bits(score));
       });
-      auto const in_order = [](std::int32_t bits) { return bits ^ (bits >> 31 & std::numeric_limits<std::int32_t>::max()); };
-      std::int32_t most   = most_positive >= 0 ? most_positive : in_order(std::int32_t(most_negative));
+      auto const in_order = [](std::int32_t bits) {
+        return bits ^ (bits >> 31 & Kokkos::Experimental::finite_max_v<std::int32_t>);
+      };
+      std::int32_t most = most_positive >= 0 ? most_positive : in_order(std::int32_t(most_negative));
       KOKKOSATTENTION_UNROLL
       for (int difference = 1; difference < 4; difference *= 2)
         most = Kokkos::max(most, exchange_lanes(most, difference));
