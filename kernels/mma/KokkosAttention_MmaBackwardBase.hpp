@@ -201,7 +201,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// Own rows that have just arrived: splits them, or scales those that scores are computed from.
   KOKKOS_FORCEINLINE_FUNCTION void prepare_own(Tile const& tile) const {
     if constexpr (Arithmetic::scales_own_rows)
-      scale_own_rows<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, own_first(), m_arguments.scale);
+      scale_own_rows<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, own_first(),
+                                                                              FactorParts(m_arguments.scale).power);
     split<own_rows>(first(own, tile), own_first());
     if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
   }
@@ -243,6 +244,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
+    } else if constexpr (Arithmetic::scales_own_rows) {
+      T rest = FactorParts(m_arguments.scale).rest;
+      apply_factor(m_scores, rest);
     }
     // Keys beyond the end have no weight, if dQ is summed. Queries beyond the end have one, but a dO of 0.
     constexpr T infinity = Kokkos::Experimental::infinity_v<T>;

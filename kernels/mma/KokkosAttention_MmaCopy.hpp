@@ -146,6 +146,19 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_own_rows_ahead(Member const& member, Matri
         member, source, scratch, in_packs || copies_in_packs(source));
 }
 
+/// A factor as a power of two, by which numbers are multiplied without rounding, times the rest.
+struct FactorParts {
+  double power, rest;
+
+  KOKKOS_FORCEINLINE_FUNCTION explicit FactorParts(double factor) {
+    constexpr std::uint64_t mask = std::uint64_t(0x7ff) << 52, of_one = std::uint64_t(0x3ff) << 52;
+    auto const bits              = Kokkos::bit_cast<std::uint64_t>(factor);
+    bool const is_normal         = (bits & mask) != 0 && (bits & mask) != mask;
+    power                        = is_normal ? Kokkos::bit_cast<double>(bits & mask) : 1.;
+    rest                         = is_normal ? Kokkos::bit_cast<double>((bits & ~mask) | of_one) : factor;
+  }
+};
+
 /// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it needs
 /// to have waited for no other.
 template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member, class T>

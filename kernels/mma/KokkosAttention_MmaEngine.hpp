@@ -118,7 +118,8 @@ class MmaEngine {
     if constexpr (splits)
       split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
     if constexpr (Arithmetic::scales_own_rows)
-      scale_own_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_arguments.scale);
+      scale_own_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch,
+                                                                             FactorParts(m_arguments.scale).power);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {
@@ -171,6 +172,9 @@ class MmaEngine {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
+    } else if constexpr (Arithmetic::scales_own_rows) {
+      T rest = FactorParts(m_arguments.scale).rest;
+      apply_factor(m_scores, rest);
     }
     int const columns = place(tile).columns;
     if (count(tile.key_begin, tile.key_end) < shape.keys)

@@ -61,6 +61,8 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
+    T rest = FactorParts(m_arguments.scale).rest;
+    apply_factor(m_gradients, rest);
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       Arithmetic::put_turned(m_gradients[b][0], turned(b, m_of_keys), m_lane);
@@ -84,8 +86,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
     Base::end_item();
     Base::store(m_of_keys ? m_arguments.dk : m_arguments.dv, tile,
-                m_of_keys ? m_arguments.head_dim : m_arguments.value_dim, 0, m_of_keys ? m_arguments.scale : T(1),
-                m_sum, warps_rows());
+                m_of_keys ? m_arguments.head_dim : m_arguments.value_dim, 0, m_of_keys ? FactorParts(m_arguments.scale).power : T(1), m_sum, warps_rows());
   }
 
  private:
@@ -120,7 +121,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
            ((m_row - m_lane.quad) / 16 + block) * Arithmetic::turned_numbers;
   }
 
-  /// dQ = dS K of some columns. The own rows are K times the scale.
+  /// dQ = scale dS K of some columns: gradients have one part of the scale, own rows the other.
   KOKKOS_FORCEINLINE_FUNCTION void add_to_queries() const {
     int const first_column = columns * m_member.team_rank();
     Sum sums[1][2]         = {};
