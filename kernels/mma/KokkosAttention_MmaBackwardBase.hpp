@@ -56,7 +56,10 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaBackwardLayout<ScalarType> layout{shape};
 
-  using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks>;
+  /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, by what dropout keeps too.
+  static constexpr bool subtracts_delta = in_packs && !splits;
+
+  using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks, subtracts_delta>;
   using Statistics = typename TileRows::Statistics;
 
  private:
@@ -287,6 +290,35 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     return rows + (m_row - m_lane.quad) * own_stride;
   }
 
+  /// What the sum of a block of gradients begins with.
+  /// \param column the lane's first of the tile, where it has keys as rows
+  KOKKOS_FORCEINLINE_FUNCTION Sum first_gradients([[maybe_unused]] int row_block, [[maybe_unused]] int column) const {
+    if constexpr (!subtracts_delta) {
+      return Sum{};
+    } else if constexpr (own == Side::queries) {
+      T const upper = -m_statistics.delta[2 * row_block], lower = -m_statistics.delta[2 * row_block + 1];
+      return {{upper, upper, lower, lower}};
+    } else {
+      auto const [even, odd] = two_statistics(column, true);
+      return {{-even, -odd, -even, -odd}};
+    }
+  }
+
+  /// \param own_rows, other_rows the warp's first
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_for_scores(ScalarType const* own_rows, ScalarType const* other_rows) {
+    clear(m_scores);
+    multiply_own(own_rows, other_rows, m_arguments.scale, m_scores);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_for_gradients(ScalarType const* own_rows, ScalarType const* other_rows) {
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) m_gradients[b][n] = first_gradients(b, first_column() + 8 * n);
+    }
+    multiply_own(own_rows, other_rows, T(1), m_gradients);
+  }
+
+  /// result += own rows * other rows^T, or, if numbers are split, result = factor * own rows * other rows^T
   /// \param own_rows the warp's first
   template <int blocks>
   KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_rows, ScalarType const* other_rows, T factor,
@@ -331,6 +363,19 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     return first + (layout.pads_statistics() ? query * stride + delta : query + delta * shape.columns);
   }
 
+  /// Of a query and the next one.
+  KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<T, T> two_statistics(int query, bool delta) const {
+    struct alignas(2 * sizeof(T)) Two {
+      T value[2];
+    };
+    if constexpr (layout.pads_statistics()) {
+      return {*statistics(query, delta), *statistics(query + 1, delta)};
+    } else {
+      Two const two = *reinterpret_cast<Two const*>(statistics(query, delta));
+      return {two.value[0], two.value[1]};
+    }
+  }
+
   /// Where the rows of the other side lie.
   KOKKOS_FORCEINLINE_FUNCTION void find_other(int query_head) {
     Tile const from{0, query_head, 0, 0, 0, 0};
@@ -361,20 +406,15 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {
-    struct alignas(2 * sizeof(T)) Two {
-      T value[2];
-    };
-    constexpr bool pads = layout.pads_statistics();
-    auto const two = [&](int query, bool delta) { return *reinterpret_cast<Two const*>(statistics(query, delta)); };
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < column_blocks; ++n) {
-      int const query = first_column() + 8 * n;
-      Two const x = two(query, false), y = pads ? two(query + 1, false) : two(query, true);
-      KOKKOSATTENTION_UNROLL
-      for (int e = 0; e < 2; ++e) {
-        m_statistics.lse[2 * n + e]   = exponents_lse(pads ? (e == 0 ? x : y).value[0] : x.value[e]);
-        m_statistics.delta[2 * n + e] = pads ? (e == 0 ? x : y).value[1] : y.value[e];
-      }
+      int const query    = first_column() + 8 * n;
+      auto const [x, y]  = two_statistics(query, false);
+      auto const [dx, dy] = two_statistics(query, true);
+      m_statistics.lse[2 * n]       = exponents_lse(x);
+      m_statistics.lse[2 * n + 1]   = exponents_lse(y);
+      m_statistics.delta[2 * n]     = dx;
+      m_statistics.delta[2 * n + 1] = dy;
     }
   }
 

@@ -20,7 +20,7 @@ namespace KokkosAttention::Impl {
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs> {
   using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs>;
-  using Base::clear, Base::multiply_own, Base::own, Base::own_first, Base::own_second, Base::other_first,
+  using Base::clear, Base::own, Base::own_first, Base::own_second, Base::other_first,
       Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
   using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
@@ -51,10 +51,10 @@ class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_numbe
     Base::await_other(tile);
     m_member.team_barrier();
     Base::copy_next();
-    multiply_own(warps_rows(own_first()), other_first(), m_arguments.scale, m_scores);
+    Base::multiply_for_scores(warps_rows(own_first()), other_first());
     // dV needs no gradients of the weights.
     if constexpr (first_blocks > 0)
-      multiply_own(warps_rows(own_second()), other_second(), T(1), m_gradients);
+      Base::multiply_for_gradients(warps_rows(own_second()), other_second());
     else
       clear(m_gradients);
     Base::complete_scores(tile);

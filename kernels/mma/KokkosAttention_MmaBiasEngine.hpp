@@ -19,7 +19,7 @@ namespace KokkosAttention::Impl {
 template <Scalar ScalarType, class Member, int shape_number>
 class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, false> {
   using Base = MmaBackwardBase<ScalarType, Member, shape_number, false>;
-  using Base::clear, Base::column_blocks, Base::count, Base::multiply_own, Base::own_first, Base::own_second,
+  using Base::clear, Base::column_blocks, Base::count, Base::own_first, Base::own_second,
       Base::other_first, Base::other_second, Base::own, Base::row_blocks, Base::shape, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores, Base::m_stage;
   using typename Base::Sum, typename Base::T;
@@ -61,8 +61,8 @@ class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, f
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const& tile) {
     if (!has_rows(tile)) return;
-    multiply_own(warps_rows(own_first()), other_first(), m_arguments.scale, m_scores);
-    multiply_own(warps_rows(own_second()), other_second(), T(1), m_gradients);
+    Base::multiply_for_scores(warps_rows(own_first()), other_first());
+    Base::multiply_for_gradients(warps_rows(own_second()), other_second());
     Base::complete_scores(tile);
   }
 

@@ -167,6 +167,11 @@ class MmaEngine {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile) {
+    KOKKOSATTENTION_UNROLL
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < key_blocks; ++n) m_scores[b][n] = Sum{};
+    }
     multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride>(
         m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_arguments.scale, m_scores);
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {

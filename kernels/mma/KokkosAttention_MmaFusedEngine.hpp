@@ -20,7 +20,7 @@ namespace KokkosAttention::Impl {
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
   using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
-  using Base::clear, Base::layout, Base::multiply_own, Base::own_first, Base::own_second, Base::own_stride,
+  using Base::clear, Base::layout, Base::own_first, Base::own_second, Base::own_stride,
       Base::other_first, Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
   using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
@@ -48,8 +48,8 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
-    multiply_own(warps_rows(own_first()), other_first(), m_arguments.scale, m_scores);
-    multiply_own(warps_rows(own_second()), other_second(), T(1), m_gradients);
+    Base::multiply_for_scores(warps_rows(own_first()), other_first());
+    Base::multiply_for_gradients(warps_rows(own_second()), other_second());
     Base::complete_scores();
   }
 

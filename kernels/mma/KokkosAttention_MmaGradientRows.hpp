@@ -15,13 +15,16 @@
 
 namespace KokkosAttention::Impl {
 
-template <class Arithmetic, class T, Side own, int row_blocks, int column_blocks>
+/// \tparam less_delta gradients have delta subtracted already
+template <class Arithmetic, class T, Side own, int row_blocks, int column_blocks, bool less_delta>
 class MmaGradientRows {
   using Sum         = typename Arithmetic::Sum;
   using Exponential = typename Arithmetic::Exponential;
 
  public:
   using value_type = T;
+
+  static constexpr bool gradients_are_less_delta = less_delta;
   /// Queries of which the lane holds pairs.
   static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
 

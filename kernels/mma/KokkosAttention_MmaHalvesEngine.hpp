@@ -57,8 +57,8 @@ class MmaHalvesEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
     if (m_visits > 1) add_to_last_queries(m_visits - 1);
-    Base::multiply_own(warps_rows(own_first()), other_first() + m_column * stride, m_arguments.scale, m_scores);
-    Base::multiply_own(warps_rows(own_second()), other_second() + m_column * stride, T(1), m_gradients);
+    Base::multiply_for_scores(warps_rows(own_first()), other_first() + m_column * stride);
+    Base::multiply_for_gradients(warps_rows(own_second()), other_second() + m_column * stride);
     Base::complete_scores();
   }
 

@@ -45,6 +45,12 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
     Sum products[row_blocks][2];
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < 2; ++n) {
+      Sum const first = choose(Base::first_gradients(0, 2 * m_lane.member + 8 * n), Sum{});
+      KOKKOSATTENTION_UNROLL
+      for (int b = 0; b < row_blocks; ++b) products[b][n] = first;
+    }
     Base::multiply_own(warps_rows(), m_of_keys ? other_second() : other_first(), T(1), products);
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b)

@@ -46,7 +46,7 @@ struct MmaRowPowers {
   }
 };
 
-/// result = own rows * other rows^T, times a factor if numbers are split
+/// result += own rows * other rows^T, or, if numbers are split, result = factor * own rows * other rows^T
 /// \tparam columns of the rows
 template <class Arithmetic, int columns, int own_stride, int stride, class T, int row_blocks, int column_blocks>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const* own,
@@ -58,12 +58,14 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
   // costs less than registers for sums of small products do, if rows are not long.
   constexpr bool small_first = Arithmetic::splits && columns <= 64, small_apart = Arithmetic::splits && !small_first;
   [[maybe_unused]] Sum small[row_blocks][column_blocks];
-  KOKKOSATTENTION_UNROLL
-  for (int b = 0; b < row_blocks; ++b) {
+  if constexpr (Arithmetic::splits) {
     KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < column_blocks; ++n) {
-      result[b][n] = {};
-      if constexpr (small_apart) small[b][n] = {};
+    for (int b = 0; b < row_blocks; ++b) {
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < column_blocks; ++n) {
+        result[b][n] = {};
+        if constexpr (small_apart) small[b][n] = {};
+      }
     }
   }
   auto const add = [&](auto factors_of, auto products) {

@@ -83,7 +83,9 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
       row.update([&](index_t i, index_t j, T&, T& gradient) {
         gradient = row.kept(i, j) ? dropout.factor() * gradient : T(0);
       });
-    if (subtract_first) row.update_lanes([&](auto i, auto, auto&, auto& gradient) { gradient -= row.delta(i); });
+    constexpr bool subtracted = requires { requires std::remove_cvref_t<decltype(row)>::gradients_are_less_delta; };
+    if (subtract_first && !subtracted)
+      row.update_lanes([&](auto i, auto, auto&, auto& gradient) { gradient -= row.delta(i); });
     scores.template differentiate<input>(row, sequence, tile.head);
     if (tile_covers == Coverage::some) apply_mask_backward(row, mask, tile.batch, tile.head);
     auto const weigh = [&](auto i, auto& score, auto& gradient) {
@@ -91,7 +93,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
       gradient = score * gradient;
     };
     bool const is_last = !dropout.active();
-    if (subtract_first)
+    if (subtract_first || subtracted)
       update_or_store(row, is_last, [&](auto i, auto, auto& score, auto& gradient) { weigh(i, score, gradient); });
     else
       update_or_store(row, is_last, [&](auto i, auto, auto& score, auto& gradient) {
