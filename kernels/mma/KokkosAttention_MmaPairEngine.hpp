@@ -67,8 +67,6 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
-    T rest = FactorParts(m_arguments.scale).rest;
-    apply_factor(m_gradients, rest);
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       Arithmetic::put_turned(m_gradients[b][0], turned(b, m_of_keys), m_lane);
