@@ -21,7 +21,9 @@
 
 namespace KokkosAttention::Impl {
 
-template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights>
+/// \tparam scale_is_power see MmaEngine
+template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights,
+          bool scale_is_power>
 struct MmaBackwardKernel {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
@@ -34,7 +36,8 @@ struct MmaBackwardKernel {
   DropoutOfWeights dropout;
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaBackwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights>{data, scores, mask, dropout}(member);
+    MmaBackwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights, scale_is_power>{data, scores, mask,
+                                                                                                   dropout}(member);
   }
 };
 
@@ -43,10 +46,18 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
                   M const& mask, DropoutOfWeights const& dropout, int most_teams) {
   if constexpr (shape_number < mma_backward_shape_count<ScalarType>) {
     if constexpr (!mma_backward_shapes<ScalarType>[shape_number].computes_bias()) {
-      using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
-      if (data.tile.shape == shape_number)
-        return launch_mma_gradient(space, data.tile, mma_backward_items(data, Kernel::shape.own), most_teams,
-                                   Kernel{data, scores, mask, dropout});
+      auto const launch = [&](auto scale_is_power) {
+        using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights,
+                                         decltype(scale_is_power)::value>;
+        launch_mma_gradient(space, data.tile, mma_backward_items(data, Kernel::shape.own), most_teams,
+                            Kernel{data, scores, mask, dropout});
+      };
+      if (data.tile.shape == shape_number) {
+        if constexpr (mma_backward_shapes<ScalarType>[shape_number].turns)
+          return with_kind_of_scale<ScalarType, DropoutOfWeights>(data.arguments.scale, launch);
+        else
+          return launch(std::false_type());
+      }
     }
     mma_gradient<shape_number + 1>(space, data, scores, mask, dropout, most_teams);
   }

@@ -31,7 +31,8 @@ struct MmaBackwardData {
 };
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
+/// \tparam scale_is_power see MmaEngine
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false>
 class MmaBackwardBase : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
   using Base::begin_of, Base::head, Base::usable_lse;
@@ -56,8 +57,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaBackwardLayout<ScalarType> layout{shape};
 
-  /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, by what dropout keeps too.
-  static constexpr bool subtracts_delta = in_packs && !splits;
+  /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, as of what dropout keeps. (In float64
+  /// pairs of warps would have to load deltas in time.)
+  static constexpr bool subtracts_delta = in_packs && sizeof(ScalarType) == 2;
 
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks, subtracts_delta>;
   using Statistics = typename TileRows::Statistics;
@@ -247,7 +249,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
-    } else if constexpr (Arithmetic::scales_own_rows) {
+    } else if constexpr (Arithmetic::scales_own_rows && !scale_is_power) {
       T of_scores = FactorParts(m_arguments.scale).rest, of_gradients = of_scores;
       apply_factor(m_scores, of_scores);
       // dQ in turns would take more operations.
@@ -292,19 +294,6 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     return rows + (m_row - m_lane.quad) * own_stride;
   }
 
-  /// What the sum of a block of gradients begins with.
-  /// \param column the lane's first of the tile, where it has keys as rows
-  KOKKOS_FORCEINLINE_FUNCTION Sum first_gradients([[maybe_unused]] int row_block, [[maybe_unused]] int column) const {
-    if constexpr (!subtracts_delta) {
-      return Sum{};
-    } else if constexpr (own == Side::queries) {
-      T const upper = -m_statistics.delta[2 * row_block], lower = -m_statistics.delta[2 * row_block + 1];
-      return {{upper, upper, lower, lower}};
-    } else {
-      auto const [even, odd] = two_statistics(column, true);
-      return {{-even, -odd, -even, -odd}};
-    }
-  }
 
   /// \param own_rows, other_rows the warp's first
   KOKKOS_FORCEINLINE_FUNCTION void multiply_for_scores(ScalarType const* own_rows, ScalarType const* other_rows) {
@@ -315,7 +304,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n) m_gradients[b][n] = first_gradients(b, first_column() + 8 * n);
+      for (int n = 0; n < column_blocks; ++n) m_gradients[b][n] = first_gradients(b, n);
     }
     multiply_own(own_rows, other_rows, T(1), m_gradients);
   }
@@ -365,17 +354,27 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     return first + (layout.pads_statistics() ? query * stride + delta : query + delta * shape.columns);
   }
 
-  /// Of a query and the next one.
-  KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<T, T> two_statistics(int query, bool delta) const {
-    struct alignas(2 * sizeof(T)) Two {
-      T value[2];
-    };
-    if constexpr (layout.pads_statistics()) {
-      return {*statistics(query, delta), *statistics(query + 1, delta)};
+  struct alignas(2 * sizeof(T)) Two {
+    T value[2];
+  };
+  /// What the sum of a block of gradients begins with.
+  KOKKOS_FORCEINLINE_FUNCTION Sum first_gradients([[maybe_unused]] int row_block,
+                                                  [[maybe_unused]] int column_block) const {
+    if constexpr (!subtracts_delta) {
+      return Sum{};
+    } else if constexpr (own == Side::queries) {
+      T const upper = -m_statistics.delta[2 * row_block], lower = -m_statistics.delta[2 * row_block + 1];
+      return {{upper, upper, lower, lower}};
     } else {
-      Two const two = *reinterpret_cast<Two const*>(statistics(query, delta));
-      return {two.value[0], two.value[1]};
+      static_assert(!layout.pads_statistics());
+      Two const x = two_statistics(first_column() + 8 * column_block, true);
+      return {{-x.value[0], -x.value[1], -x.value[0], -x.value[1]}};
     }
+  }
+
+  /// Neighbours: of a query, or of a query and the next one.
+  KOKKOS_FORCEINLINE_FUNCTION Two two_statistics(int query, bool delta) const {
+    return *reinterpret_cast<Two const*>(statistics(query, delta));
   }
 
   /// Where the rows of the other side lie.
@@ -408,15 +407,17 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_statistics() {
+    constexpr bool pads = layout.pads_statistics();
     KOKKOSATTENTION_UNROLL
     for (int n = 0; n < column_blocks; ++n) {
-      int const query    = first_column() + 8 * n;
-      auto const [x, y]  = two_statistics(query, false);
-      auto const [dx, dy] = two_statistics(query, true);
-      m_statistics.lse[2 * n]       = exponents_lse(x);
-      m_statistics.lse[2 * n + 1]   = exponents_lse(y);
-      m_statistics.delta[2 * n]     = dx;
-      m_statistics.delta[2 * n + 1] = dy;
+      int const query = first_column() + 8 * n;
+      Two const x     = two_statistics(query, false);
+      Two const y     = pads ? two_statistics(query + 1, false) : two_statistics(query, true);
+      KOKKOSATTENTION_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        m_statistics.lse[2 * n + e]   = exponents_lse(pads ? (e == 0 ? x : y).value[0] : x.value[e]);
+        m_statistics.delta[2 * n + e] = pads ? (e == 0 ? x : y).value[1] : y.value[e];
+      }
     }
   }
 

@@ -13,8 +13,6 @@
 
 #include <Kokkos_Core.hpp>
 
-#include <type_traits>
-
 namespace KokkosAttention::Impl {
 
 /// Items are (batch, head of the own side, tile of it, part of the sums' columns).
@@ -24,7 +22,9 @@ KOKKOS_FUNCTION index_t mma_backward_items(MmaBackwardData<ScalarType> const& da
 }
 
 /// What a team of a backward kernel does: some of the work items.
-template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
+/// \tparam scale_is_power see MmaEngine
+template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights,
+          bool scale_is_power = false>
 struct MmaBackwardTeam {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
@@ -35,34 +35,39 @@ struct MmaBackwardTeam {
   M const& mask;
   DropoutOfWeights const& dropout;
 
-  using EngineInTurns =
-      std::conditional_t<!shape.pairs, MmaFusedEngine<ScalarType, Member, shape_number, in_packs>,
-                         std::conditional_t<exchanges_products<MmaArithmetic<ScalarType>>,
-                                            MmaPairEngine<ScalarType, Member, shape_number, in_packs>,
-                                            MmaHalvesEngine<ScalarType, Member, shape_number, in_packs>>>;
-
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
-    index_t const items = mma_backward_items(data, shape.own);
-    if constexpr (shape.turns) {
-      EngineInTurns engine(member, data);
-      index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
-      for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
-        // The last keys first.
-        auto const [matrix, place] = place_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);
-        WorkPlace const of{matrix, tiles - 1 - place};
-        engine.set_item(of.matrix * tiles + of.place);
-        work(engine, of);
-      }
-    } else {
+    using Arithmetic = MmaArithmetic<ScalarType>;
+    if constexpr (!shape.turns) {
       MmaBackwardEngine<ScalarType, Member, shape_number, in_packs> engine(member, data);
+      index_t const items = mma_backward_items(data, shape.own);
       for (index_t item = member.league_rank(); item < items; item += member.league_size()) {
         engine.set_part(static_cast<int>(item % data.tile.parts));
         work(engine, item / data.tile.parts);
       }
+    } else if constexpr (!shape.pairs) {
+      work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs>>(member);
+    } else if constexpr (!exchanges_products<Arithmetic>) {
+      work_in_turns<MmaHalvesEngine<ScalarType, Member, shape_number, in_packs>>(member);
+    } else {
+      work_in_turns<MmaPairEngine<ScalarType, Member, shape_number, in_packs, scale_is_power>>(member);
     }
   }
 
  private:
+  template <class Engine>
+  KOKKOS_FORCEINLINE_FUNCTION void work_in_turns(Member const& member) const {
+    Engine engine(member, data);
+    index_t const items = mma_backward_items(data, shape.own);
+    index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
+    for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
+      // The last keys first.
+      auto const [matrix, place] = place_in_turns(n, tiles, items / tiles, data.turns.heads_in_turns);
+      WorkPlace const of{matrix, tiles - 1 - place};
+      engine.set_item(of.matrix * tiles + of.place);
+      work(engine, of);
+    }
+  }
+
   /// \param item its number, or place
   template <class Engine, class Item>
   KOKKOS_FORCEINLINE_FUNCTION void work(Engine& engine, Item const& item) const {

@@ -21,7 +21,8 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
+/// \tparam scale_is_power the scale is a power of two, as FactorParts say, which is all that own rows are multiplied by
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power>
 class MmaEngine {
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
@@ -177,7 +178,7 @@ class MmaEngine {
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
-    } else if constexpr (Arithmetic::scales_own_rows) {
+    } else if constexpr (Arithmetic::scales_own_rows && !scale_is_power) {
       T rest = FactorParts(m_arguments.scale).rest;
       apply_factor(m_scores, rest);
     }

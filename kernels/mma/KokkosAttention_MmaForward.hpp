@@ -17,7 +17,9 @@
 
 namespace KokkosAttention::Impl {
 
-template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights>
+/// \tparam scale_is_power see MmaEngine
+template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights,
+          bool scale_is_power = false>
 struct MmaForwardKernel {
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
@@ -32,8 +34,8 @@ struct MmaForwardKernel {
   index_t turns;
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaForwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights>{arguments, scores, mask,
-                                                                                  dropout,   tile,   turns}(member);
+    MmaForwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights, scale_is_power>{
+        arguments, scores, mask, dropout, tile, turns}(member);
   }
 };
 
@@ -44,20 +46,24 @@ void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const
   if constexpr (shape_number < mma_shape_count<ScalarType>) {
     if (tile.shape != shape_number)
       return mma_forward<shape_number + 1>(space, arguments, scores, mask, dropout, tile, most_teams);
-    using Kernel        = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights>;
-    index_t const items = mma_forward_items(arguments, tile);
-    if (items == 0) return;
-    auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
-                                          tile.team_size, tile.vector_length);
-    policy.set_scratch_size(0, Kokkos::PerTeam(tile.scratch_bytes + mma_scratch_alignment));
-    // Twice as many teams as run at once; where all tiles take as long, one matrix after the other is quicker.
-    int const teams     = 2 * space.cuda_device_prop().multiProcessorCount * Kernel::shape.teams;
-    index_t const turns = takes_all_keys(mask)
-                              ? 1
-                              : matrices_in_turns(teams, tile_slots(arguments, Side::queries, tile.queries),
-                                                  index_t(arguments.batch) * arguments.q_heads);
-    Kokkos::parallel_for("KokkosAttention::forward (mma)", as_kernel_argument(policy),
-                         Kernel{arguments, scores, mask, dropout, tile, turns});
+    auto const launch = [&](auto scale_is_power) {
+      using Kernel        = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights,
+                                      decltype(scale_is_power)::value>;
+      index_t const items = mma_forward_items(arguments, tile);
+      if (items == 0) return;
+      auto policy = typename Kernel::Policy(space, static_cast<int>(Kokkos::min(items, index_t(most_teams))),
+                                            tile.team_size, tile.vector_length);
+      policy.set_scratch_size(0, Kokkos::PerTeam(tile.scratch_bytes + mma_scratch_alignment));
+      // Twice as many teams as run at once; where all tiles take as long, one matrix after the other is quicker.
+      int const teams     = 2 * space.cuda_device_prop().multiProcessorCount * Kernel::shape.teams;
+      index_t const turns = takes_all_keys(mask)
+                                ? 1
+                                : matrices_in_turns(teams, tile_slots(arguments, Side::queries, tile.queries),
+                                                    index_t(arguments.batch) * arguments.q_heads);
+      Kokkos::parallel_for("KokkosAttention::forward (mma)", as_kernel_argument(policy),
+                           Kernel{arguments, scores, mask, dropout, tile, turns});
+    };
+    with_kind_of_scale<ScalarType, DropoutOfWeights>(arguments.scale, launch);
   }
 }
 

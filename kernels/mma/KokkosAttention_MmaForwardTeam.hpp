@@ -21,7 +21,9 @@ KOKKOS_FUNCTION index_t mma_forward_items(ForwardArguments<ScalarType> const& ar
 }
 
 /// What a team of a forward kernel does: some of the work items.
-template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
+/// \tparam scale_is_power see MmaEngine
+template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights,
+          bool scale_is_power = false>
 struct MmaForwardTeam {
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
@@ -33,7 +35,8 @@ struct MmaForwardTeam {
   index_t matrices_in_turns;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
-    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>> engine(member, arguments, tile);
+    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>, scale_is_power> engine(member, arguments,
+                                                                                                   tile);
     index_t const items = mma_forward_items(arguments, tile);
     for (index_t n = member.league_rank(); n < items; n += member.league_size()) {
       // Divisions of 64 bits take as long as a part of a short sequence.

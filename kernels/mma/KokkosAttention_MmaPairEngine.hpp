@@ -18,9 +18,10 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
+/// \tparam scale_is_power see MmaEngine
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power>
+class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, scale_is_power> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, scale_is_power>;
   using Base::layout, Base::own_first, Base::own_rows, Base::own_second, Base::other_first, Base::other_second,
       Base::row_blocks, Base::shape, Base::stride;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
@@ -45,12 +46,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
     Sum products[row_blocks][2];
-    KOKKOSATTENTION_UNROLL
-    for (int n = 0; n < 2; ++n) {
-      Sum const first = choose(Base::first_gradients(0, 2 * m_lane.member + 8 * n), Sum{});
-      KOKKOSATTENTION_UNROLL
-      for (int b = 0; b < row_blocks; ++b) products[b][n] = first;
-    }
+    Base::clear(products);
     Base::multiply_own(warps_rows(), m_of_keys ? other_second() : other_first(), T(1), products);
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b)

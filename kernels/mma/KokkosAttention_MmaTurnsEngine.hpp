@@ -16,9 +16,10 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs> {
-  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs>;
+/// \tparam scale_is_power see MmaEngine
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false>
+class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs, scale_is_power> {
+  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs, scale_is_power>;
 
  protected:
   using Base::layout, Base::own_rows, Base::shape;
