@@ -56,8 +56,8 @@ struct MmaBackwardTeam {
  private:
   template <class Engine>
   KOKKOS_FORCEINLINE_FUNCTION void work_in_turns(Member const& member) const {
-    Engine engine(member, data);
     index_t const items = mma_backward_items(data, shape.own);
+    Engine engine(member, data);
     index_t const tiles = tile_slots(data.arguments, Side::keys, data.tile.rows);
     for (index_t n = engine.next_item(); n < items; n = engine.next_item()) {
       // The last keys first.

@@ -161,15 +161,6 @@ struct FactorParts {
   KOKKOS_FORCEINLINE_FUNCTION bool is_power() const { return rest == 1.; }
 };
 
-/// Calls launch(constant), true if the kernel needs to multiply only own rows by the scale. Plain calls have kernels for
-/// that: scores by a scale such as 1 / 8 need no operation then, where a branch in a loop would cost as much.
-template <Scalar ScalarType, class DropoutOfWeights, class T, class Launch>
-void with_kind_of_scale([[maybe_unused]] T scale, Launch const& launch) {
-  if constexpr (MmaArithmetic<ScalarType>::scales_own_rows && is_plain<DropoutOfWeights>)
-    if (FactorParts(scale).is_power()) return launch(std::true_type());
-  launch(std::false_type());
-}
-
 /// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it needs
 /// to have waited for no other.
 template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member, class T>

@@ -4,6 +4,8 @@
 #ifndef KOKKOSATTENTION_MMAPLAIN_HPP
 #define KOKKOSATTENTION_MMAPLAIN_HPP
 
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
@@ -21,6 +23,15 @@ namespace KokkosAttention::Impl {
 /// Whether kernels with this dropout are those of plain calls.
 template <class DropoutOfWeights>
 inline constexpr bool is_plain = std::is_same_v<DropoutOfWeights, NoDropout<typename DropoutOfWeights::value_type>>;
+
+/// Calls launch(constant), true if the kernel needs to multiply only own rows by the scale. Plain calls have kernels for
+/// that: scores by a scale such as 1 / 8 need no operation then, where a branch in a loop would cost as much.
+template <Scalar ScalarType, class DropoutOfWeights, class T, class Launch>
+void with_kind_of_scale([[maybe_unused]] T scale, Launch const& launch) {
+  if constexpr (MmaArithmetic<ScalarType>::scales_own_rows && is_plain<DropoutOfWeights>)
+    if (FactorParts(scale).is_power()) return launch(std::true_type());
+  launch(std::false_type());
+}
 
 /// Whether all rows of a tensor can be copied 16 bytes at a time.
 template <class T>

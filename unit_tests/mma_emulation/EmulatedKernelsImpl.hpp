@@ -53,9 +53,11 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
     if (tile.shape != n) return run_forward_shape<n + 1>(arguments, scores, mask, dropout, tile, schedule);
     using WarpEmulation::Member;
     index_t const items = KA::Impl::mma_forward_items(arguments, tile);
-    WarpEmulation::run(
-        league(tile, items, schedule, inputs(arguments)),
-        KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout>{arguments, scores, mask, dropout, tile, 3});
+    KA::Impl::with_kind_of_scale<T, Dropout>(arguments.scale, [&](auto is_power) {
+      using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
+      WarpEmulation::run(league(tile, items, schedule, inputs(arguments)),
+                         Team{arguments, scores, mask, dropout, tile, 3});
+    });
   }
 }
 
@@ -77,9 +79,17 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
     constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
     if constexpr (!shape.computes_bias()) {
       using WarpEmulation::Member;
-      if (data.tile.shape == n)
+      auto const run = [&](auto is_power) {
+        using Team = KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
         WarpEmulation::run(backward_league(data, KA::Impl::mma_backward_items(data, shape.own), schedule),
-                           KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout>{data, scores, mask, dropout});
+                           Team{data, scores, mask, dropout});
+      };
+      if (data.tile.shape == n) {
+        if constexpr (shape.turns)
+          KA::Impl::with_kind_of_scale<T, Dropout>(data.arguments.scale, run);
+        else
+          run(std::false_type());
+      }
     }
     run_backward_shape<n + 1>(data, scores, mask, dropout, schedule);
   }
