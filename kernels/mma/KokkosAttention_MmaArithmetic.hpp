@@ -44,7 +44,8 @@
 ///     Exponential                      of weights
 ///     packs_own_rows                   own rows lie as lanes take them, number (row, column) of 16 at packed_place
 ///     splits                           rows are split into pieces, in their place, when they have arrived
-///     scales_own_rows                  own rows are then multiplied by the scale's power of two, scores by the rest of it
+///     scales_own_rows                  own rows are then multiplied by the scale's power of two, scores by the rest of
+///     it
 ///
 /// and, if it splits,
 ///

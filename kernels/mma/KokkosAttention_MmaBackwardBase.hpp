@@ -57,8 +57,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaBackwardLayout<ScalarType> layout{shape};
 
-  /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, as of what dropout keeps. (In float64
-  /// pairs of warps would have to load deltas in time.)
+  /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, as of what dropout keeps. (In
+  /// float64 pairs of warps would have to load deltas in time.)
   static constexpr bool subtracts_delta = in_packs && sizeof(ScalarType) == 2;
 
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks, subtracts_delta>;
@@ -207,7 +207,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION void prepare_own(Tile const& tile) const {
     if constexpr (Arithmetic::scales_own_rows)
       scale_own_rows<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, own_first(),
-                                                                              FactorParts(m_arguments.scale).power);
+                                                                            FactorParts(m_arguments.scale).power);
     split<own_rows>(first(own, tile), own_first());
     if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
   }
@@ -293,7 +293,6 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* warps_rows(ScalarType* rows) const {
     return rows + (m_row - m_lane.quad) * own_stride;
   }
-
 
   /// \param own_rows, other_rows the warp's first
   KOKKOS_FORCEINLINE_FUNCTION void multiply_for_scores(ScalarType const* own_rows, ScalarType const* other_rows) {

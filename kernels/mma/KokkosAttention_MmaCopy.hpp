@@ -152,17 +152,17 @@ struct FactorParts {
 
   KOKKOS_FORCEINLINE_FUNCTION explicit FactorParts(double factor) {
     constexpr std::uint64_t mask = std::uint64_t(0x7ff) << 52, of_one = std::uint64_t(0x3ff) << 52;
-    auto const bits              = Kokkos::bit_cast<std::uint64_t>(factor);
-    bool const is_normal         = (bits & mask) != 0 && (bits & mask) != mask;
-    power                        = is_normal ? Kokkos::bit_cast<double>(bits & mask) : 1.;
-    rest                         = is_normal ? Kokkos::bit_cast<double>((bits & ~mask) | of_one) : factor;
+    auto const bits      = Kokkos::bit_cast<std::uint64_t>(factor);
+    bool const is_normal = (bits & mask) != 0 && (bits & mask) != mask;
+    power                = is_normal ? Kokkos::bit_cast<double>(bits & mask) : 1.;
+    rest                 = is_normal ? Kokkos::bit_cast<double>((bits & ~mask) | of_one) : factor;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION bool is_power() const { return rest == 1.; }
 };
 
-/// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it needs
-/// to have waited for no other.
+/// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it
+/// needs to have waited for no other.
 template <class Arithmetic, int padded_rows, int padded_columns, int warps, class Member, class T>
 KOKKOS_FORCEINLINE_FUNCTION void scale_own_rows(Member const& member, T* scratch, T factor) {
   constexpr int packs   = padded_columns / 32;  // of a row's numbers, one for each lane
@@ -178,7 +178,7 @@ KOKKOS_FORCEINLINE_FUNCTION void scale_own_rows(Member const& member, T* scratch
       int const row = first + r * warps;
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < packs; ++n) {
-        place[r][n] = scratch + row / 16 * 16 * padded_columns + Arithmetic::packed_place(row % 16, 32 * n + lane);
+        place[r][n]  = scratch + row / 16 * 16 * padded_columns + Arithmetic::packed_place(row % 16, 32 * n + lane);
         number[r][n] = factor * *place[r][n];
       }
     }

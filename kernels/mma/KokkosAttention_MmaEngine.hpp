@@ -58,7 +58,7 @@ class MmaEngine {
   Sequence m_sequence = {};
   MatrixRows<ScalarType const> m_keys, m_values;  // of the sequence; in packs, from the lane's first one on
   bool m_packed_queries = in_packs, m_packed_keys = in_packs, m_packed_values = in_packs;
-  int m_stage     = 0;      // that is in use
+  int m_stage     = 0;  // that is in use
   bool m_has_next = false;
   Tile m_next     = {};
 
@@ -120,7 +120,7 @@ class MmaEngine {
       split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
     if constexpr (Arithmetic::scales_own_rows)
       scale_own_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch,
-                                                                             FactorParts(m_arguments.scale).power);
+                                                                           FactorParts(m_arguments.scale).power);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {

@@ -20,8 +20,8 @@ namespace KokkosAttention::Impl {
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
 class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
   using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
-  using Base::clear, Base::layout, Base::own_first, Base::own_second, Base::own_stride,
-      Base::other_first, Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
+  using Base::clear, Base::layout, Base::own_first, Base::own_second, Base::own_stride, Base::other_first,
+      Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
   using typename Base::Arithmetic, typename Base::Sum, typename Base::T;
 

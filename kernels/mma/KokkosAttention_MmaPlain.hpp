@@ -24,8 +24,8 @@ namespace KokkosAttention::Impl {
 template <class DropoutOfWeights>
 inline constexpr bool is_plain = std::is_same_v<DropoutOfWeights, NoDropout<typename DropoutOfWeights::value_type>>;
 
-/// Calls launch(constant), true if the kernel needs to multiply only own rows by the scale. Plain calls have kernels for
-/// that: scores by a scale such as 1 / 8 need no operation then, where a branch in a loop would cost as much.
+/// Calls launch(constant), true if the kernel needs to multiply only own rows by the scale. Plain calls have kernels
+/// for that: scores by a scale such as 1 / 8 need no operation then, where a branch in a loop would cost as much.
 template <Scalar ScalarType, class DropoutOfWeights, class T, class Launch>
 void with_kind_of_scale([[maybe_unused]] T scale, Launch const& launch) {
   if constexpr (MmaArithmetic<ScalarType>::scales_own_rows && is_plain<DropoutOfWeights>)

@@ -21,10 +21,9 @@
 ///
 ///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
 ///     engine.draw(tile, dropout)     draws which weights are kept
-///     engine.load_first(tile)        begins to bring the first tile in; this and prefetch are for engines that load ahead
-///     engine.load_keys(tile)         brings a tile of keys in
-///     engine.prefetch(tile, exists)  the tile that is next to be loaded, if there is one
-///     engine.multiply_query_key(t)   scores = scale * Q K^T
+///     engine.load_first(tile)        begins to bring the first tile in; this and prefetch are for engines that load
+///     ahead engine.load_keys(tile)         brings a tile of keys in engine.prefetch(tile, exists)  the tile that is
+///     next to be loaded, if there is one engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
 ///                                    row.add(tensor, b, h), if there is one, adds a bias, row.keep(keys_of) drops the
