@@ -3,12 +3,16 @@
 
 #include "Extremes.hpp"
 
+#include <KokkosAttention_MmaCopy.hpp>
+
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <cmath>
+#include <limits>
 #include <vector>
 
 /// \file
@@ -284,9 +288,24 @@ TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
 TEMPLATE_TEST_CASE("scales of any sign", "[mma]", MMA_TYPES) {
   Random random(205);
   auto problem          = random_problem<TestType>(random, {1, 2, 2, 70, 150, 24, 24});
-  problem.options.scale = -0.3;
+  problem.options.scale = GENERATE(-0.3, -0.25, 0., 0.5);
   if (GENERATE(false, true)) problem.options.causal = true;
   check_passes(random, problem);
+}
+
+TEST_CASE("a scale is a power of two times the rest of it", "[mma]") {
+  double const infinity = std::numeric_limits<double>::infinity();
+  double const factor = GENERATE_COPY(1., 0.125, 0.3, -0.25, -7., 1e300, 0x1p-1022, 0x1p-1030, 0., -infinity, infinity);
+  CAPTURE(factor);
+  KA::Impl::FactorParts const parts(factor);
+  int exponent = 0;
+  REQUIRE(std::frexp(parts.power, &exponent) == 0.5);
+  REQUIRE(parts.power * parts.rest == factor);
+  if (std::isnormal(factor)) {
+    REQUIRE(std::abs(parts.rest) >= 1);
+    REQUIRE(std::abs(parts.rest) < 2);
+  }
+  REQUIRE(parts.is_power() == (factor == parts.power));
 }
 
 TEST_CASE("describe tells of the mma engine, and why it is not taken", "[mma][describe]") {
