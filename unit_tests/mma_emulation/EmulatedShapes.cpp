@@ -217,6 +217,23 @@ TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emu
   require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile, schedule), problem);
 }
 
+TEMPLATE_TEST_CASE("teams of few warps give the bits of others in the emulated mma engine", "[mma][emulation]",
+                   MMA_TYPES) {
+  int const length = GENERATE(30, 64), head_dim = GENERATE(24, 64);
+  CAPTURE(length, head_dim);
+  Random random(546);
+  auto const problem = random_problem<TestType>(random, {1, 2, 1, length, length, head_dim, head_dim});
+  auto query         = tile_query(problem);
+  auto const others  = KA::Impl::choose_mma_tile<TestType>(query);
+  query.lengths      = {length, length};
+  auto const few     = KA::Impl::choose_mma_tile<TestType>(query);
+  if (head_dim == 24) REQUIRE(few.team_size < others.team_size);
+  auto const expected = emulate_forward<Kokkos::LayoutRight>(problem, others),
+             found    = emulate_forward<Kokkos::LayoutRight>(problem, few);
+  require_same_bits(found.out, expected.out);
+  require_same_bits(found.lse, expected.lse);
+}
+
 TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][emulation]", MMA_TYPES) {
   int const number  = GENERATE(range(0, KA::Impl::mma_backward_shape_count<TestType>));
   bool const causal = GENERATE(false, true);
