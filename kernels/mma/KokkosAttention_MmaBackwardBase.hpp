@@ -250,10 +250,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
       m_factor = m_arguments.scale;
       if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
     } else if constexpr (Arithmetic::scales_own_rows && !scale_is_power) {
-      T of_scores = FactorParts(m_arguments.scale).rest, of_gradients = of_scores;
-      apply_factor(m_scores, of_scores);
-      // dQ in turns would take more operations.
-      if constexpr (shape.turns) apply_factor(m_gradients, of_gradients);
+      T rest = FactorParts(m_arguments.scale).rest;
+      apply_factor(m_scores, rest);
     }
     // Keys beyond the end have no weight, if dQ is summed. Queries beyond the end have one, but a dO of 0.
     constexpr T infinity = Kokkos::Experimental::infinity_v<T>;

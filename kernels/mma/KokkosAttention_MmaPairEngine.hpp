@@ -63,6 +63,10 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
+    if constexpr (!scale_is_power) {
+      T rest = FactorParts(m_arguments.scale).rest;
+      apply_factor(m_gradients, rest);
+    }
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       Arithmetic::put_turned(m_gradients[b][0], turned(b, m_of_keys), m_lane);
