@@ -25,7 +25,7 @@ struct MmaShape {
   int warps;          // a team
   int teams;          // that a multiprocessor is to hold
   // Sequence that it is for; 0: it is for all. Such a choice does not show in results: those of a row are the same with
-  // all shapes whose tiles have as many rows of the other side, or all of them.
+  // all shapes whose tiles have as many rows of the other side.
   int longest = 0;
 };
 
@@ -36,7 +36,7 @@ inline constexpr std::array<MmaShape, 9> mma_shapes = {{
     {32, 32, 2, 64, 1, 1, 12, 64},
     {64, 64, 2, 64, 1, 1, 8, 64},
     {128, 128, 2, 48, 1, 1, 6, 64},
-    {64, 64, 2, 96, 1, 4, 2},
+    {64, 64, 2, 64, 2, 4, 2},
     {64, 64, 2, 32, 1, 4, 1},
     {128, 128, 2, 48, 1, 4, 2},
     {128, 128, 2, 32, 1, 4, 1},
@@ -149,17 +149,14 @@ constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) 
 }
 
 /// The first shape that fits.
-/// \param keys a tile must have, unless it and tiles of so many have all keys; 0: any, of a shape that is not for short
-/// sequences only
+/// \param keys a tile must have; 0: any, of a shape that is not for short sequences only
 template <Scalar ScalarType>
 constexpr MmaTile first_mma_tile(MmaTileQuery const& query, int keys) {
   // Shapes are made for all the teams that a multiprocessor is to hold, but better fewer than another engine.
   for (bool const all_teams : {true, false}) {
     for (int n = 0; n < mma_shape_count<ScalarType>; ++n) {
       MmaShape const& shape = mma_shapes<ScalarType>[n];
-      if (keys == 0 ? shape.longest != 0 : shape.longest < query.lengths.longest) continue;
-      bool const has_all_keys = shape.longest <= (shape.keys < keys ? shape.keys : keys);
-      if (keys != 0 && shape.keys != keys && !has_all_keys) continue;
+      if (keys == 0 ? shape.longest != 0 : shape.longest < query.lengths.longest || shape.keys != keys) continue;
       // Shapes of 128 columns take wider values in parts.
       if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
         continue;
