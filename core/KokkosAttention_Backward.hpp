@@ -97,7 +97,9 @@ auto checked_backward_arguments(Space const& space, ArgumentChecker const& check
   place(gradients.k, "k", gradients.v, gradients.bias);
   place(gradients.v, "v", gradients.bias);
   place(gradients.bias, "bias");
-  auto const arguments    = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
+  auto arguments  = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
+  arguments.plain = (Mask<Functors> && ...) && leaves_options_alone(arguments, make_scores(options), make_mask(options),
+                                                                    WeightDropout<Accumulation>(options.dropout));
   std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0>(space, arguments);
   check_workspace(check, options.workspace, bytes);
   return std::pair(arguments, bytes);

@@ -70,7 +70,7 @@ TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
     REQUIRE(shape.head_columns >= head_dim);
     if (!shape.computes_bias()) REQUIRE(tile.parts * std::max(shape.first_columns, shape.second_columns) >= head_dim);
     REQUIRE(tile.columns % 8 == 0);
-    REQUIRE(tile.rows == 16 * shape.row_blocks * tile.team_size / (shape.pairs ? 2 : 1));
+    REQUIRE(tile.rows == 16 * shape.row_blocks * tile.team_size / shape.sharing);
     REQUIRE((!shape.turns || (dq && dk && dv)));
     has_dq = has_dq || shape.computes_queries();
     has_dk = has_dk || shape.computes_keys();

@@ -63,6 +63,7 @@
 ///     put_left(left, rows, stride, block, lane)
 ///                                      16 rows of scratch of which a block of steps is a left factor
 ///     left_of_columns                  as above
+///     multiply(sums, left)             multiplies the blocks of sums of left(sums) by such a left factor's numbers
 ///
 /// and, if pairs of warps exchange products (MmaPairEngine),
 ///
@@ -241,6 +242,15 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
 
   KOKKOS_FORCEINLINE_FUNCTION static Left left(Sum const* sums) {
     return {{pack(sums[0], 0), pack(sums[0], 1), pack(sums[1], 0), pack(sums[1], 1)}};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION static void multiply(Sum* sums, Left const& factors) {
+    KOKKOSATTENTION_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      float low, high;
+      unpack_two<Number>(factors.value[i], low, high);
+      sums[i / 2].value[2 * (i % 2)] *= low;
+      sums[i / 2].value[2 * (i % 2) + 1] *= high;
+    }
   }
   KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(Number const* rows, int stride, int column,
                                                                MmaLane lane) {

@@ -45,7 +45,8 @@ template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class S
 void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const& data, Scores const& scores,
                   M const& mask, DropoutOfWeights const& dropout, int most_teams) {
   if constexpr (shape_number < mma_backward_shape_count<ScalarType>) {
-    if constexpr (!mma_backward_shapes<ScalarType>[shape_number].computes_bias()) {
+    constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
+    if constexpr (!shape.computes_bias() && may_take<Scores, DropoutOfWeights>(shape)) {
       auto const launch = [&](auto scale_is_power) {
         using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights,
                                          decltype(scale_is_power)::value>;
@@ -53,7 +54,7 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
                             Kernel{data, scores, mask, dropout});
       };
       if (data.tile.shape == shape_number) {
-        if constexpr (mma_backward_shapes<ScalarType>[shape_number].turns)
+        if constexpr (shape.turns)
           return with_kind_of_scale<ScalarType, DropoutOfWeights>(data.arguments.scale, launch);
         else
           return launch(std::false_type());

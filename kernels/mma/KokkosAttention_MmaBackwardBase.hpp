@@ -292,6 +292,21 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     return rows + (m_row - m_lane.quad) * own_stride;
   }
 
+  /// What the sum of a block of gradients begins with.
+  KOKKOS_FORCEINLINE_FUNCTION Sum first_gradients([[maybe_unused]] int row_block,
+                                                  [[maybe_unused]] int column_block) const {
+    if constexpr (!subtracts_delta) {
+      return Sum{};
+    } else if constexpr (own == Side::queries) {
+      T const upper = -m_statistics.delta[2 * row_block], lower = -m_statistics.delta[2 * row_block + 1];
+      return {{upper, upper, lower, lower}};
+    } else {
+      static_assert(!layout.pads_statistics());
+      Two const x = two_statistics(first_column() + 8 * column_block, true);
+      return {{-x.value[0], -x.value[1], -x.value[0], -x.value[1]}};
+    }
+  }
+
   /// \param own_rows, other_rows the warp's first
   KOKKOS_FORCEINLINE_FUNCTION void multiply_for_scores(ScalarType const* own_rows, ScalarType const* other_rows) {
     clear(m_scores);
@@ -343,7 +358,9 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
             count(own, tile) - m_row, count(other, tile) - first_column()};
   }
   /// The lane's, of the tile's.
-  KOKKOS_FORCEINLINE_FUNCTION int first_column() const { return 2 * m_lane.member + (shape.pairs ? m_column : 0); }
+  KOKKOS_FORCEINLINE_FUNCTION int first_column() const {
+    return 2 * m_lane.member + (shape.sharing > 1 ? m_column : 0);
+  }
 
   /// LSE, or delta, of a query of the tile: side by side in the padding of its row, or in arrays of their own.
   KOKKOS_FORCEINLINE_FUNCTION T* statistics(int query, bool delta) const {
@@ -354,21 +371,6 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   struct alignas(2 * sizeof(T)) Two {
     T value[2];
   };
-  /// What the sum of a block of gradients begins with.
-  KOKKOS_FORCEINLINE_FUNCTION Sum first_gradients([[maybe_unused]] int row_block,
-                                                  [[maybe_unused]] int column_block) const {
-    if constexpr (!subtracts_delta) {
-      return Sum{};
-    } else if constexpr (own == Side::queries) {
-      T const upper = -m_statistics.delta[2 * row_block], lower = -m_statistics.delta[2 * row_block + 1];
-      return {{upper, upper, lower, lower}};
-    } else {
-      static_assert(!layout.pads_statistics());
-      Two const x = two_statistics(first_column() + 8 * column_block, true);
-      return {{-x.value[0], -x.value[1], -x.value[0], -x.value[1]}};
-    }
-  }
-
   /// Neighbours: of a query, or of a query and the next one.
   KOKKOS_FORCEINLINE_FUNCTION Two two_statistics(int query, bool delta) const {
     return *reinterpret_cast<Two const*>(statistics(query, delta));

@@ -7,6 +7,7 @@
 #include <KokkosAttention_BackwardLoop.hpp>
 #include <KokkosAttention_MmaBackwardEngine.hpp>
 #include <KokkosAttention_MmaFusedEngine.hpp>
+#include <KokkosAttention_MmaGroupsEngine.hpp>
 #include <KokkosAttention_MmaHalvesEngine.hpp>
 #include <KokkosAttention_MmaPairEngine.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
@@ -44,8 +45,10 @@ struct MmaBackwardTeam {
         engine.set_part(static_cast<int>(item % data.tile.parts));
         work(engine, item / data.tile.parts);
       }
-    } else if constexpr (!shape.pairs) {
+    } else if constexpr (shape.sharing == 1) {
       work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs>>(member);
+    } else if constexpr (shape.plain) {
+      work_in_turns<MmaGroupsEngine<ScalarType, Member, shape_number>>(member);
     } else if constexpr (!exchanges_products<Arithmetic>) {
       work_in_turns<MmaHalvesEngine<ScalarType, Member, shape_number, in_packs>>(member);
     } else {

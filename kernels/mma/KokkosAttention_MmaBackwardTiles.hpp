@@ -25,7 +25,9 @@ inline constexpr bool exchanges_products = requires {
 
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
 /// In turns, kernels for dK and dV add to dQ in memory. If pairs of warps share the same keys, one sums dK and the
-/// other dV. A kernel that owns queries and has no columns to sum adds up the gradients of scores themselves: dBias.
+/// other dV. In plain calls, which gradients need no scores' derivatives, some of the warps that share keys multiply
+/// for weights only, and others for gradients only. A kernel that owns queries and has no columns to sum adds up the
+/// gradients of scores themselves: dBias.
 struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded
@@ -36,8 +38,9 @@ struct MmaBackwardShape {
   int warps;  // a team
   int teams;  // that a multiprocessor is to hold
   bool turns  = false;
-  bool pairs  = false;
-  int longest = 0;  // sequence that it is for; 0: it is for all (see MmaShape)
+  int sharing = 1;      // warps with the same own rows: 1 or 2, or 4 in plain calls
+  int longest = 0;      // sequence that it is for; 0: it is for all (see MmaShape)
+  bool plain  = false;  // for plain calls only
 
   KOKKOS_INLINE_FUNCTION constexpr bool computes_bias() const { return own == Side::queries && first_columns == 0; }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const {
@@ -47,9 +50,9 @@ struct MmaBackwardShape {
   KOKKOS_INLINE_FUNCTION constexpr bool computes_values() const { return own == Side::keys && second_columns > 0; }
   /// Own rows that it needs: dV is computed from scores alone.
   KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 || computes_bias() ? 2 : 1; }
-  KOKKOS_INLINE_FUNCTION constexpr int own_rows() const { return 16 * row_blocks * (pairs ? warps / 2 : warps); }
+  KOKKOS_INLINE_FUNCTION constexpr int own_rows() const { return 16 * row_blocks * warps / sharing; }
   /// Of the tile's columns, those of which a warp has scores and gradients.
-  KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return pairs ? columns / 2 : columns; }
+  KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return columns / (plain ? sharing / 2 : sharing); }
 };
 
 /// What a kernel computes, as labels and descriptions say it.
@@ -63,16 +66,19 @@ constexpr char const* gradient_names(MmaBackwardShape const& shape) {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 21> mma_backward_shapes = {{
-    // Own side, columns of heads, of first and second sums, row blocks, columns, stages, warps, teams, turns, pairs,
-    // longest.
-    {Side::queries, 32, 32, 0, 2, 32, 1, 1, 12, false, false, 64},
-    {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, false, 64},
-    {Side::queries, 64, 64, 0, 2, 32, 1, 1, 8, false, false, 64},
-    {Side::keys, 64, 64, 64, 2, 32, 1, 1, 8, false, false, 64},
-    {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, true},
-    {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, true},
-    {Side::keys, 256, 256, 256, 1, 32, 2, 8, 1, true, true},
+inline constexpr std::array<MmaBackwardShape, 24> mma_backward_shapes = {{
+    // Own side, columns of heads, of first and second sums, row blocks, columns, stages, warps, teams, turns, sharing,
+    // longest, plain.
+    {Side::queries, 32, 32, 0, 2, 32, 1, 1, 12, false, 1, 64},
+    {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, 1, 64},
+    {Side::queries, 64, 64, 0, 2, 32, 1, 1, 8, false, 1, 64},
+    {Side::keys, 64, 64, 64, 2, 32, 1, 1, 8, false, 1, 64},
+    {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, 2, 0, true},
+    {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, 2},
+    {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, 2, 0, true},
+    {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, 2},
+    {Side::keys, 256, 256, 256, 2, 64, 2, 8, 1, true, 4, 0, true},
+    {Side::keys, 256, 256, 256, 1, 32, 2, 8, 1, true, 2},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
     {Side::queries, 128, 128, 0, 2, 32, 2, 4, 2},
@@ -90,10 +96,10 @@ inline constexpr std::array<MmaBackwardShape, 21> mma_backward_shapes = {{
 }};
 template <>
 inline constexpr std::array<MmaBackwardShape, 16> mma_backward_shapes<double> = {{
-    {Side::queries, 32, 32, 0, 1, 16, 1, 2, 4, false, false, 64},
-    {Side::keys, 32, 32, 32, 1, 16, 1, 2, 4, false, false, 64},
-    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true, true},
-    {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true, true},
+    {Side::queries, 32, 32, 0, 1, 16, 1, 2, 4, false, 1, 64},
+    {Side::keys, 32, 32, 32, 1, 16, 1, 2, 4, false, 1, 64},
+    {Side::keys, 64, 64, 64, 2, 16, 2, 4, 2, true, 2},
+    {Side::keys, 128, 128, 128, 1, 16, 2, 8, 1, true, 2},
     {Side::queries, 64, 64, 0, 1, 16, 2, 4, 2},
     {Side::keys, 64, 64, 64, 1, 16, 2, 4, 2},
     {Side::queries, 128, 128, 0, 1, 16, 2, 4, 1},
@@ -109,8 +115,8 @@ inline constexpr std::array<MmaBackwardShape, 16> mma_backward_shapes<double> = 
 }};
 template <>
 inline constexpr std::array<MmaBackwardShape, 18> mma_backward_shapes<float> = {{
-    {Side::queries, 32, 32, 0, 2, 32, 1, 1, 8, false, false, 64},
-    {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, false, 64},
+    {Side::queries, 32, 32, 0, 2, 32, 1, 1, 8, false, 1, 64},
+    {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, 1, 64},
     {Side::keys, 64, 64, 64, 2, 32, 2, 8, 1, true},
     {Side::keys, 128, 128, 128, 1, 32, 2, 8, 1, true},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
@@ -165,7 +171,7 @@ struct MmaBackwardLayout {
     stages              = shape.own_arrays() * own_second;
     own_stage_bytes     = 0;
     other_second        = shape.columns * stride * bytes;
-    if (shape.pairs && exchanges_products<Arithmetic>) {
+    if (shape.sharing > 1 && exchanges_products<Arithmetic>) {
       // In the padding of first rows.
       statistics  = shape.head_columns * bytes;
       stage_bytes = other_second + mma_other_numbers<Arithmetic>(shape.columns, shape.head_columns) * bytes;
@@ -175,7 +181,7 @@ struct MmaBackwardLayout {
     }
     if (shape.computes_bias()) own_stage_bytes = stage_bytes = stages + 2 * other_second;
     turned = weights = steps = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
-    adds_late                      = shape.pairs && !exchanges_products<Arithmetic>;
+    adds_late                      = shape.sharing > 1 && !exchanges_products<Arithmetic>;
     slots                          = adds_late ? 4 : 3;
     if (!shape.turns) return;
     if constexpr (exchanges_products<Arithmetic>) {
@@ -185,9 +191,10 @@ struct MmaBackwardLayout {
     } else {
       int const gradients = shape.own_rows() * Arithmetic::stride(shape.columns) * bytes;
       weights             = turned + (adds_late ? 2 : 1) * gradients;
-      int const numbers =
-          shape.pairs ? shape.own_rows() * Arithmetic::stride(shape.columns / 2) : shape.warps * shape.columns;
-      steps = weights + numbers * bytes;
+      int const numbers   = shape.plain         ? 0
+                            : shape.sharing > 1 ? shape.own_rows() * Arithmetic::stride(shape.columns / 2)
+                                                : shape.warps * shape.columns;
+      steps               = weights + numbers * bytes;
     }
     end = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));
   }
@@ -263,7 +270,9 @@ constexpr bool add_mma_backward_tiles(MmaBackwardTiles& tiles, MmaTileQuery cons
   for (bool const all_teams : {true, false}) {
     for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
       MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
-      if (shape.head_columns < widest || (shape.longest != 0 && shape.longest < query.lengths.longest)) continue;
+      if (shape.head_columns < widest || (shape.longest != 0 && shape.longest < query.lengths.longest) ||
+          (shape.plain && !query.plain))
+        continue;
       // Five products pay if all that they compute is wanted.
       if (shape.turns ? !in_turns || q_found || k_found || v_found
                       : (q_found || !shape.computes_queries()) && (k_found || !shape.computes_keys()) &&

@@ -60,6 +60,7 @@ MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArgumen
     if (device_has_mma(space) && takes_lengths(arguments)) {
       MmaTileQuery query = mma_tile_query<ExecutionSpace>(arguments);
       query.adds_bias    = arguments.adds_bias;
+      query.plain        = arguments.plain;
       return choose_mma_backward_tiles<ScalarType>(query, arguments.dq.data != nullptr, arguments.dk.data != nullptr,
                                                    arguments.dv.data != nullptr, arguments.dbias.data != nullptr);
     }

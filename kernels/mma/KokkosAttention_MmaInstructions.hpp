@@ -79,11 +79,21 @@ KOKKOS_FORCEINLINE_FUNCTION void warp_barrier() {
 #endif
 }
 
-/// Until both warps of a pair have come here; then they see what the other has written to shared memory. Of a team, up
-/// to 15 pairs: Kokkos' team_barrier is the hardware's barrier 0.
-KOKKOS_FORCEINLINE_FUNCTION void pair_barrier([[maybe_unused]] int pair) {
+/// Until so many of the team's warps have come here with the same number, below 15; then they see what the others have
+/// written to shared memory. Kokkos' team_barrier is the hardware's barrier 0.
+template <int warps>
+KOKKOS_FORCEINLINE_FUNCTION void barrier_of_warps([[maybe_unused]] int number) {
 #if defined(__CUDA_ARCH__)
-  asm volatile("barrier.sync %0, 64;" ::"r"(pair + 1) : "memory");
+  asm volatile("barrier.sync %0, %1;" ::"r"(number + 1), "n"(32 * warps) : "memory");
+#endif
+}
+
+/// The same, but does not wait for the others.
+template <int warps>
+KOKKOS_FORCEINLINE_FUNCTION void arrive_at_barrier([[maybe_unused]] int number) {
+#if defined(__CUDA_ARCH__)
+  __threadfence_block();
+  asm volatile("barrier.arrive %0, %1;" ::"r"(number + 1), "n"(32 * warps) : "memory");
 #endif
 }
 
@@ -226,10 +236,14 @@ template <class Number>
 KOKKOS_FORCEINLINE_FUNCTION void unpack_two([[maybe_unused]] unsigned both, float& low, float& high) {
   low = high = 0;
 #if defined(KOKKOSATTENTION_HAS_MMA_INSTRUCTIONS)
-  static_assert(std::is_same_v<Number, half_t>);
-  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
-      : "=f"(low), "=f"(high)
-      : "r"(both));
+  if constexpr (std::is_same_v<Number, half_t>) {
+    asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
+        : "=f"(low), "=f"(high)
+        : "r"(both));
+  } else {
+    low  = Kokkos::bit_cast<float>(both << 16);
+    high = Kokkos::bit_cast<float>(both & 0xffff0000u);
+  }
 #endif
 }
 

@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_MMAPLAIN_HPP
 
 #include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
@@ -23,6 +24,12 @@ namespace KokkosAttention::Impl {
 /// Whether kernels with this dropout are those of plain calls.
 template <class DropoutOfWeights>
 inline constexpr bool is_plain = std::is_same_v<DropoutOfWeights, NoDropout<typename DropoutOfWeights::value_type>>;
+
+/// Whether a backward kernel may be for a call with these scores and dropout.
+template <class Scores, class DropoutOfWeights>
+constexpr bool may_take(MmaBackwardShape const& shape) {
+  return !shape.plain || (is_plain<DropoutOfWeights> && std::is_same_v<Scores, ScoreChain<>>);
+}
 
 /// Calls launch(constant), true if the kernel needs to multiply only own rows by the scale. Plain calls have kernels
 /// for that: scores by a scale such as 1 / 8 need no operation then, where a branch in a loop would cost as much.

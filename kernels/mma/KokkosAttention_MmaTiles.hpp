@@ -85,7 +85,8 @@ struct MmaTileQuery {
   int head_dim, value_dim;
   std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
   MmaLengths lengths = {};
-  bool adds_bias     = false;  // which matters for backward tiles
+  bool adds_bias     = false;  // which matters for backward tiles, like what follows
+  bool plain         = false;  // see MmaPlain.hpp
 };
 
 /// A team's tile.

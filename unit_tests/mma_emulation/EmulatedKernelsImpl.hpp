@@ -77,7 +77,7 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
                         Dropout const& dropout, Schedule const& schedule) {
   if constexpr (n < KA::Impl::mma_backward_shape_count<T>) {
     constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
-    if constexpr (!shape.computes_bias()) {
+    if constexpr (!shape.computes_bias() && KA::Impl::may_take<Scores, Dropout>(shape)) {
       using WarpEmulation::Member;
       auto const run = [&](auto is_power) {
         using Team = KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;

@@ -68,16 +68,17 @@ std::array<MmaLengths, 3> all_lengths(Problem<T> const& p) {
 
 /// The kernels that compute a problem's gradients on an H100 as if its sequences were of some lengths. All take it.
 template <class T>
-KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths) {
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths, bool plain = false) {
   auto query    = tile_query(p);
   query.lengths = lengths;
+  query.plain   = plain;
   auto tiles    = KA::Impl::choose_mma_backward_tiles<T>(query, true, true, true, p.options.bias.data() != nullptr);
   for (int n = 0; n < tiles.count; ++n) tiles.tile[n].lengths = {};
   return tiles;
 }
 template <class T>
-KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p) {
-  return backward_tiles(p, all_lengths(p)[2]);
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, bool plain = false) {
+  return backward_tiles(p, all_lengths(p)[2], plain);
 }
 
 template <class T>
@@ -198,8 +199,8 @@ void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T>
   }
 }
 
-// Each with the kernel for plain calls and, as causal rows of values are of an odd length, the other one; with two
-// tiles of its own rows, or a part of one.
+// Each with the kernel for plain calls and, as causal rows of values are of an odd length, the other one, if there is
+// one; with two tiles of its own rows, or a part of one.
 
 TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emulation]", MMA_TYPES) {
   int const number  = GENERATE(range(0, KA::Impl::mma_shape_count<TestType>));
@@ -239,7 +240,7 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
   bool const causal = GENERATE(false, true);
   CAPTURE(number, causal);
   auto const& shape  = KA::Impl::mma_backward_shapes<TestType>[number];
-  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - causal;
+  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - (shape.plain ? 8 : 1) * causal;
   MmaBackwardTile const tile =
       KA::Impl::lay_out_mma_backward_tile<TestType>({head_dim, value_dim, h100_scratch}, number);
   bool const of_queries = shape.own == KA::Impl::Side::queries;
@@ -378,12 +379,14 @@ TEMPLATE_TEST_CASE("short and long sequences side by side in the emulated mma en
 }
 
 TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulation]", MMA_TYPES) {
+  bool const plain = GENERATE(false, true);
+  CAPTURE(plain);
   Random random(543);
-  auto problem           = random_problem<TestType>(random, {1, 2, 2, 140, 150, 24, 40});
+  auto problem           = random_problem<TestType>(random, {1, 2, 2, 140, 150, 24, plain ? 40 : 35});
   problem.options.causal = true;
   auto const d_out       = random_d_out(random, problem);
   MmaTile const tile     = KA::Impl::choose_mma_tile<TestType>(tile_query(problem));
-  auto const tiles       = backward_tiles(problem);
+  auto const tiles       = backward_tiles(problem, plain);
   using Layout           = Kokkos::LayoutRight;
   Schedule const few{Order::in_turns, 3};
   auto const found = emulate_forward<Layout>(problem, tile, few), expected = emulate_forward<Layout>(problem, tile);

@@ -182,8 +182,15 @@ KOKKOS_FORCEINLINE_FUNCTION bool any_lane(bool flag) { return WarpEmulation::any
 
 KOKKOS_FORCEINLINE_FUNCTION void warp_barrier() { WarpEmulation::barrier_of_warp(); }
 
-KOKKOS_FORCEINLINE_FUNCTION void pair_barrier(int pair) {
-  WarpEmulation::barrier_of_warps("pair_barrier", 1 + pair, 2);
+template <int warps>
+KOKKOS_FORCEINLINE_FUNCTION void barrier_of_warps(int number) {
+  WarpEmulation::barrier_of_warps("barrier_of_warps", 1 + number, warps);
+}
+
+/// Waits, which no warp's work depends on.
+template <int warps>
+KOKKOS_FORCEINLINE_FUNCTION void arrive_at_barrier(int number) {
+  WarpEmulation::barrier_of_warps("arrive_at_barrier", 1 + number, warps);
 }
 
 template <class T>

@@ -76,13 +76,13 @@ TEST_CASE("emulated pairs of warps wait for each other only", "[emulation]") {
     float* const scratch = take(member, 128);
     if (warp % 2 == 1) member.team_barrier();
     scratch[n] = n;
-    Impl::pair_barrier(warp % 2);
+    Impl::barrier_of_warps<2>(warp % 2);
     found[n] = scratch[(n + 64) % 128];
     if (warp % 2 == 0) member.team_barrier();
   });
   for (int n = 0; n < 128; ++n) REQUIRE(found[n] == (n + 64) % 128);
   require_violation("wait for different things", [](Member const& member) {
-    if (member.team_rank() == 0) Impl::pair_barrier(0);
+    if (member.team_rank() == 0) Impl::barrier_of_warps<2>(0);
   });
 }
 
