@@ -137,22 +137,26 @@ void describe_portable(std::ostream& text, BackwardArguments<ScalarType> const& 
   if (arguments.dbias.data != nullptr) describe("dbias tile", GradientOf::bias);
 }
 
-inline void describe_mma(std::ostream& text, MmaTile const& tile) {
+/// Of packed sequences: each is taken by the kernels for its length.
+inline std::string taken_sequences(MmaLengths const& lengths) {
+  if (lengths.shortest >= lengths.longest) return "";
+  if (lengths.shortest > 0) return ", sequences from " + std::to_string(lengths.shortest) + " on";
+  return ", sequences up to " + std::to_string(lengths.longest);
+}
+
+inline void describe_mma(std::ostream& text, MmaForwardTiles const& tiles) {
   text << "  engine: mma\n";
-  describe_tile(text, "tile", tile.queries, tile.keys, tile);
+  for (int n = 0; n < tiles.count; ++n) {
+    MmaTile const& tile = tiles.tile[n];
+    describe_tile(text, "tile" + (tiles.count > 1 ? taken_sequences(tile.lengths) : ""), tile.queries, tile.keys, tile);
+  }
 }
 
 template <Scalar ScalarType>
 void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
   MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
   std::string name              = gradient_names(shape) + std::string(" tile");
-  // Packed sequences: each is taken by the kernels for its length.
-  if (tile.lengths.shortest < tile.lengths.longest) {
-    if (tile.lengths.shortest > 0)
-      name += ", sequences from " + std::to_string(tile.lengths.shortest) + " on";
-    else if (!shape.computes_bias())
-      name += ", sequences up to " + std::to_string(tile.lengths.longest);
-  }
+  if (!shape.computes_bias()) name += taken_sequences(tile.lengths);
   if (shape.own == Side::queries) return describe_tile(text, name, tile.rows, tile.columns, tile);
   describe_tile(text, name, tile.columns, tile.rows, tile);
 }
@@ -192,9 +196,9 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "forward", sizes);
-  Impl::MmaTile const mma_tile = Impl::mma_tile(space, sizes);
-  if (mma_tile.shape >= 0)
-    Impl::describe_mma(text, mma_tile);
+  Impl::MmaForwardTiles const mma_tiles = Impl::mma_tiles(space, sizes);
+  if (mma_tiles.count > 0)
+    Impl::describe_mma(text, mma_tiles);
   else if constexpr (with_functors)
     Impl::describe_portable(text, Impl::portable_tile<Space>(sizes));
   else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(sizes); host != nullptr)
@@ -203,7 +207,7 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
     Impl::describe_portable(text, Impl::PortableInstance<Space, ScalarType>::tile(sizes));
   text << "  workspace: " << bytes << " bytes\n"
        << "  faster engines: "
-       << (mma_tile.shape >= 0 ? "none in this version" : Impl::why_portable(space, sizes, with_functors)) << "\n"
+       << (mma_tiles.count > 0 ? "none in this version" : Impl::why_portable(space, sizes, with_functors)) << "\n"
        << "  unfused products (flash = false): " << Impl::UnfusedMatrixProduct::name << "\n";
   return text.str();
 }

@@ -82,13 +82,13 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   auto const mask   = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
   if constexpr (compiled_for_mma<Space>) {
-    if (MmaTile const tile = mma_tile(space, arguments); tile.shape >= 0) {
+    if (MmaForwardTiles const tiles = mma_tiles(space, arguments); tiles.count > 0) {
       if constexpr (sizeof...(Functors) != 0)
         with_functors_and_options_in_use(
             arguments, options, dropout,
-            [&, &call = arguments](auto const&... in_use) { mma_forward(space, call, in_use..., tile); }, functors...);
+            [&, &call = arguments](auto const&... in_use) { mma_forward(space, call, in_use..., tiles); }, functors...);
       else
-        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tile);
+        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles);
       return;
     }
   }

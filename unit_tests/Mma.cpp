@@ -23,6 +23,7 @@ namespace Test {
 
 using KA::Impl::choose_mma_backward_tiles;
 using KA::Impl::choose_mma_tile;
+using KA::Impl::choose_mma_tiles;
 using KA::Impl::MmaBackwardTiles;
 using KA::Impl::MmaTile;
 
@@ -87,7 +88,7 @@ TEMPLATE_TEST_CASE("mma tiles of short sequences have as many keys as others", "
   std::size_t const scratch = GENERATE(h100_scratch, a100_scratch, old_kokkos_scratch);
   CAPTURE(head_dim, scratch);
   MmaTile const others = choose_mma_tile<TestType>({head_dim, head_dim, scratch});
-  for (KA::index_t const length : {0, 1, 32, 33, 64, 65, 128, 129, 1000}) {
+  for (KA::index_t const length : {0, 1, 32, 33, 64, 65, 128, 129, KA::Impl::shortest_wide_mma_tiles - 1}) {
     CAPTURE(length);
     MmaTile const tile = choose_mma_tile<TestType>({head_dim, head_dim, scratch, {length, length}});
     REQUIRE((tile.shape >= 0) == (others.shape >= 0));
@@ -98,6 +99,31 @@ TEMPLATE_TEST_CASE("mma tiles of short sequences have as many keys as others", "
     KA::Impl::MmaShape const& shape = KA::Impl::mma_shapes<TestType>[tile.shape];
     REQUIRE(shape.longest >= length);
     REQUIRE(tile.queries < others.queries);
+  }
+}
+
+TEMPLATE_TEST_CASE("a sequence's mma tile is told by its own length", "[mma][tiles]", MMA_TYPES) {
+  int const head_dim        = GENERATE(8, 64, 65, 256);
+  std::size_t const scratch = GENERATE(h100_scratch, a100_scratch, old_kokkos_scratch);
+  CAPTURE(head_dim, scratch);
+  auto const choose = [&](KA::Impl::MmaLengths const& lengths) {
+    return choose_mma_tiles<TestType>({head_dim, head_dim, scratch, lengths});
+  };
+  auto const packed = choose({0, 5000});
+  REQUIRE(packed.count == choose({}).count);
+  for (KA::index_t const length : {0, 1, 64, 511, 512, 5000}) {
+    CAPTURE(length);
+    auto const alone = choose({length, length});
+    REQUIRE(alone.count == (packed.count > 0));
+    KA::Impl::Sequence const sequence{0, 0, 0, length, 0, length / 2};
+    int takers = 0;
+    for (int n = 0; n < packed.count; ++n) {
+      if (!packed.tile[n].takes(sequence)) continue;
+      ++takers;
+      REQUIRE(packed.tile[n].keys == alone.tile[0].keys);
+    }
+    REQUIRE(takers == (packed.count > 0));
+    if (alone.count > 0) REQUIRE(alone.tile[0].takes(sequence));
   }
 }
 
@@ -202,6 +228,18 @@ TEMPLATE_TEST_CASE("several tiles on both sides, in every option at once", "[mma
   check_passes(random, problem);
 }
 
+/// Long enough for kernels of five products, and for their tiles for plain calls.
+TEMPLATE_TEST_CASE("several tiles on both sides, in plain calls", "[mma]", MMA_TYPES) {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  int const head_dim = GENERATE(40, 128, 256);
+  bool const causal  = GENERATE(false, true);
+  CAPTURE(head_dim, causal);
+  Random random(207);
+  auto problem           = random_problem<TestType>(random, {1, 2, 1, 530, 601, head_dim, causal ? 72 : head_dim});
+  problem.options.causal = causal;
+  check_passes(random, problem);
+}
+
 /// The device's arrays as parts of larger ones whose rows begin one number further on, or are an odd number apart.
 TEMPLATE_TEST_CASE("rows that cannot be copied 16 bytes at a time", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
@@ -258,7 +296,7 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
   ExecutionSpace const space;
   KA::Impl::WeightDropout<KA::accumulation_t<T>> const dropout;
   auto const forward = KA::Impl::make_forward_arguments(q, k, v, out, lse, options);
-  KA::Impl::mma_forward(space, forward, scores, mask, dropout, KA::Impl::mma_tile(space, forward), most_teams);
+  KA::Impl::mma_forward(space, forward, scores, mask, dropout, KA::Impl::mma_tiles(space, forward), most_teams);
   KA::Gradients<T, MemorySpace> gradients;
   gradients.q         = dq;
   gradients.k         = dk;

@@ -212,10 +212,7 @@ struct MmaBackwardTile {
   int team_size = 0, vector_length = 32;
   MmaLengths lengths = {};  // of the sequences that it is for
 
-  KOKKOS_FORCEINLINE_FUNCTION bool takes(Sequence const& sequence) const {
-    index_t const length = Kokkos::max(sequence.q_len, sequence.k_len);
-    return length >= lengths.shortest && length <= lengths.longest;
-  }
+  KOKKOS_FORCEINLINE_FUNCTION bool takes(Sequence const& sequence) const { return lengths.hold(sequence); }
 };
 
 template <Scalar ScalarType>

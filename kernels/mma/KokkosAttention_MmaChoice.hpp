@@ -44,12 +44,12 @@ bool takes_lengths(AttentionArguments<ScalarType> const& arguments) {
   return arguments.q_len <= longest_mma_sequence && arguments.k_len <= longest_mma_sequence;
 }
 
-/// The tile of a forward call; shape is -1 if the engine does not take it.
+/// The tiles of a forward call; none if the engine does not take it.
 template <class ExecutionSpace, Scalar ScalarType>
-MmaTile mma_tile(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
+MmaForwardTiles mma_tiles(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
     if (device_has_mma(space) && takes_lengths(arguments))
-      return choose_mma_tile<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
+      return choose_mma_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
   return {};
 }
 

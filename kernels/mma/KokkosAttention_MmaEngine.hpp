@@ -77,7 +77,7 @@ class MmaEngine {
         m_arguments(arguments),
         m_lane(MmaLane::here()),
         m_exponential(m_lane),
-        m_row(16 * row_blocks * member.team_rank() + m_lane.quad),
+        m_row(16 * row_blocks * warp_number(member) + m_lane.quad),
         m_scratch(as_shared(static_cast<ScalarType*>(
             member.team_scratch(0).get_shmem_aligned(tile.scratch_bytes, mma_scratch_alignment)))),
         m_keys(arguments.k, 0, 0, 0, 0, 0),
@@ -228,6 +228,11 @@ class MmaEngine {
   }
 
  private:
+  /// Compilers make of a number that they know to be small quicker code at 64 columns (3%), slower code at 128 (1.5%).
+  KOKKOS_FORCEINLINE_FUNCTION static int warp_number(Member const& member) {
+    return shape.head_columns == 128 ? member.team_rank() : member.team_rank() % shape.warps;
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION static int count(index_t begin, index_t end) { return static_cast<int>(end - begin); }
 
   /// Of one row.

@@ -13,7 +13,7 @@
 #include <climits>
 
 /// \file
-/// The mma engine's forward kernel: league = (batch and head, query tile, part of the output's columns).
+/// The mma engine's forward kernels: league = (batch and head, query tile, part of the output's columns).
 
 namespace KokkosAttention::Impl {
 
@@ -39,13 +39,13 @@ struct MmaForwardKernel {
   }
 };
 
-/// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
+/// The sequences that a tile is for.
 template <int shape_number = 0, class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
-void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
-                 M const& mask, DropoutOfWeights const& dropout, MmaTile const& tile, int most_teams = INT_MAX) {
+void mma_outputs(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
+                 M const& mask, DropoutOfWeights const& dropout, MmaTile const& tile, int most_teams) {
   if constexpr (shape_number < mma_shape_count<ScalarType>) {
     if (tile.shape != shape_number)
-      return mma_forward<shape_number + 1>(space, arguments, scores, mask, dropout, tile, most_teams);
+      return mma_outputs<shape_number + 1>(space, arguments, scores, mask, dropout, tile, most_teams);
     auto const launch = [&](auto scale_is_power) {
       using Kernel        = MmaForwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights,
                                       decltype(scale_is_power)::value>;
@@ -65,6 +65,14 @@ void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const
     };
     with_kind_of_scale<ScalarType, DropoutOfWeights>(arguments.scale, launch);
   }
+}
+
+/// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
+template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
+void mma_forward(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments, Scores const& scores,
+                 M const& mask, DropoutOfWeights const& dropout, MmaForwardTiles const& tiles,
+                 int most_teams = INT_MAX) {
+  for (int n = 0; n < tiles.count; ++n) mma_outputs(space, arguments, scores, mask, dropout, tiles.tile[n], most_teams);
 }
 
 }  // namespace KokkosAttention::Impl

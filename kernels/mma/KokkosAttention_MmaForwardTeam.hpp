@@ -42,7 +42,7 @@ struct MmaForwardTeam {
       // Divisions of 64 bits take as long as a part of a short sequence.
       WorkPlace const of                      = items <= INT_MAX ? place<unsigned>(n) : place<index_t>(n);
       auto const [sequence, head, begin, end] = work_item(arguments, Side::queries, tile.queries, of);
-      if (begin >= end) continue;
+      if (begin >= end || !tile.takes(sequence)) continue;
       engine.set_part(static_cast<int>(n % tile.value_parts));
       forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
                          shape.keys);

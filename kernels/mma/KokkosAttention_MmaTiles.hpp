@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_MMATILES_HPP
 #define KOKKOSATTENTION_MMATILES_HPP
 
+#include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_Types.hpp>
 
@@ -26,16 +27,21 @@ struct MmaShape {
   int teams;          // that a multiprocessor is to hold
   // Sequence that it is for; 0: it is for all. Such a choice does not show in results: those of a row are the same with
   // all shapes whose tiles have as many rows of the other side.
-  int longest = 0;
+  int longest  = 0;
+  int shortest = 0;  // sequence that it is for: in shorter ones, fewer keys a tile are quicker
 };
+
+/// Sequences from this length on may have other forward tiles than shorter ones.
+inline constexpr int shortest_wide_mma_tiles = 512;
 
 /// The forward kernels of a type, the first that fits is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaShape, 9> mma_shapes = {{
-    // Columns of heads and of values, row blocks, keys, stages, warps, teams, longest.
+inline constexpr std::array<MmaShape, 10> mma_shapes = {{
+    // Columns of heads and of values, row blocks, keys, stages, warps, teams, longest, shortest.
     {32, 32, 2, 64, 1, 1, 12, 64},
     {64, 64, 2, 64, 1, 1, 8, 64},
     {128, 128, 2, 48, 1, 1, 6, 64},
+    {64, 64, 2, 96, 1, 4, 2, 0, shortest_wide_mma_tiles},
     {64, 64, 2, 64, 2, 4, 2},
     {64, 64, 2, 32, 1, 4, 1},
     {128, 128, 2, 48, 1, 4, 2},
@@ -77,6 +83,11 @@ inline constexpr int mma_scratch_alignment = 16;
 /// What is known of the lengths of a call's sequences, of queries or keys, whichever is longer.
 struct MmaLengths {
   index_t shortest = 0, longest = longest_mma_sequence;
+
+  KOKKOS_FORCEINLINE_FUNCTION bool hold(Sequence const& sequence) const {
+    index_t const length = Kokkos::max(sequence.q_len, sequence.k_len);
+    return length >= shortest && length <= longest;
+  }
 };
 
 /// What the choice of a tile depends on. A sequence's result must not depend on what else is in the batch: what lengths
@@ -97,6 +108,15 @@ struct MmaTile {
   int scratch_level         = 0;
   std::size_t scratch_bytes = 0;
   int team_size = 0, vector_length = 32;
+  MmaLengths lengths = {};  // of the sequences that it is for
+
+  KOKKOS_FORCEINLINE_FUNCTION bool takes(Sequence const& sequence) const { return lengths.hold(sequence); }
+};
+
+/// Those of a call, each for some of the sequences.
+struct MmaForwardTiles {
+  MmaTile tile[2];
+  int count = 0;
 };
 
 /// Numbers of a team's own rows in scratch: the last one ends without padding, unless that holds what it was divided
@@ -158,6 +178,7 @@ constexpr MmaTile first_mma_tile(MmaTileQuery const& query, int keys) {
     for (int n = 0; n < mma_shape_count<ScalarType>; ++n) {
       MmaShape const& shape = mma_shapes<ScalarType>[n];
       if (keys == 0 ? shape.longest != 0 : shape.longest < query.lengths.longest || shape.keys != keys) continue;
+      if (shape.shortest > query.lengths.shortest) continue;
       // Shapes of 128 columns take wider values in parts.
       if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
         continue;
@@ -168,13 +189,38 @@ constexpr MmaTile first_mma_tile(MmaTileQuery const& query, int keys) {
   return {};
 }
 
-/// shape is -1 if none fits.
+/// One for sequences of all of the query's lengths; shape is -1 if none fits.
 template <Scalar ScalarType>
 constexpr MmaTile choose_mma_tile(MmaTileQuery const& query) {
   if (query.value_dim > largest_mma_head_dim) return {};
   MmaTile const for_all   = first_mma_tile<ScalarType>(query, 0);
   MmaTile const for_short = for_all.shape < 0 ? MmaTile() : first_mma_tile<ScalarType>(query, for_all.keys);
   return for_short.shape < 0 ? for_all : for_short;
+}
+
+/// A sequence's tile depends on its own length, not on the others'. None, if none fits.
+template <Scalar ScalarType>
+constexpr MmaForwardTiles choose_mma_tiles(MmaTileQuery const& query) {
+  MmaForwardTiles tiles;
+  auto const add = [&](index_t shortest, index_t longest) {
+    if (shortest > longest) return true;
+    MmaTileQuery some  = query;
+    some.lengths       = {shortest, longest};
+    MmaTile const tile = choose_mma_tile<ScalarType>(some);
+    if (tile.shape < 0) return false;
+    if (tiles.count == 0 || tiles.tile[0].shape != tile.shape) {
+      tiles.tile[tiles.count]         = tile;
+      tiles.tile[tiles.count].lengths = {shortest, longest};
+      ++tiles.count;
+    } else {
+      tiles.tile[0].lengths.longest = longest;
+    }
+    return true;
+  };
+  auto const [shortest, longest] = query.lengths;
+  index_t const limit            = shortest_wide_mma_tiles;
+  bool const found = add(shortest, Kokkos::min(longest, limit - 1)) && add(Kokkos::max(shortest, limit), longest);
+  return found ? tiles : MmaForwardTiles();
 }
 
 }  // namespace KokkosAttention::Impl
