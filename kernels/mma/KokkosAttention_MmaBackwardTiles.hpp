@@ -161,7 +161,7 @@ struct MmaBackwardLayout {
   int own_stage_bytes;           // from own rows to those of the next stage
   int other_second, statistics;  // in a stage
   bool adds_late;                // what warps put down to be turned is used in the next step
-  int slots;                     // for steps
+  int slots;                     // for steps: those that some warp may still look at, and the one that is posted
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
     using Arithmetic    = MmaArithmetic<ScalarType>;
@@ -182,7 +182,7 @@ struct MmaBackwardLayout {
     if (shape.computes_bias()) own_stage_bytes = stage_bytes = stages + 2 * other_second;
     turned = weights = steps = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
     adds_late                      = shape.sharing > 1 && !exchanges_products<Arithmetic>;
-    slots                          = adds_late ? 4 : 3;
+    slots                          = adds_late ? 5 : 3;
     if (!shape.turns) return;
     if constexpr (exchanges_products<Arithmetic>) {
       int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
