@@ -14,8 +14,8 @@
 /// gradients, and sums dK. In groups of four, each of a half has the scores or gradients of half of the tile's queries,
 /// and sums half of the columns, of all queries.
 ///
-/// Weights are handed over in 16 bits, as they are multiplied for dV. A warp loads fewer factors than one that computes
-/// both: as long as a warp's keys and queries allow, each of its products is as large as what it keeps of both.
+/// Weights are handed over in 16 bits, as they are multiplied for dV. With all of its registers for one of the two
+/// products, a warp has a larger part of it than of both, and loads fewer factors.
 
 namespace KokkosAttention::Impl {
 
