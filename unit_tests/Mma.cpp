@@ -111,6 +111,7 @@ TEMPLATE_TEST_CASE("a sequence's mma tile is told by its own length", "[mma][til
   };
   auto const packed = choose({0, 5000});
   REQUIRE(packed.count == choose({}).count);
+  if (scratch == h100_scratch) REQUIRE(packed.count == (sizeof(TestType) == 2 && head_dim <= 64 ? 2 : 1));
   for (KA::index_t const length : {0, 1, 64, 511, 512, 5000}) {
     CAPTURE(length);
     auto const alone = choose({length, length});
@@ -159,6 +160,36 @@ TEMPLATE_TEST_CASE("the kernels that take a sequence's gradients are told by its
       }
     }
   }
+}
+
+TEMPLATE_TEST_CASE("plain calls have backward kernels of their own in 16 bits", "[mma][tiles]", MMA_TYPES) {
+  int const head_dim = GENERATE(8, 64, 128, 256);
+  CAPTURE(head_dim);
+  for (bool const plain : {false, true}) {
+    KA::Impl::MmaTileQuery query{head_dim, head_dim, h100_scratch, {600, 600}};
+    query.plain      = plain;
+    auto const tiles = choose_mma_backward_tiles<TestType>(query, true, true, true, false);
+    REQUIRE(tiles.count > 0);
+    REQUIRE(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape].plain == (plain && sizeof(TestType) == 2));
+  }
+}
+
+TEST_CASE("which backward calls are plain", "[mma]") {
+  using T             = KA::bhalf_t;
+  auto const is_plain = [](int head_dim, KA::Options<T, MemorySpace> const& options, auto const&... functors) {
+    DeviceTensor<T, Kokkos::LayoutRight> const q("q", 1, 1, 5, head_dim), k("k", 1, 1, 5, head_dim),
+        v("v", 1, 1, 5, head_dim), out("out", 1, 1, 5, head_dim);
+    Kokkos::View<float***, MemorySpace> const lse("lse", 1, 1, 5);
+    KA::Impl::ArgumentChecker const check("backward");
+    return KA::Impl::checked_backward_arguments(Space(), check, out, q, k, v, out, lse, {}, options, functors...)
+        .first.plain;
+  };
+  REQUIRE(is_plain(8, {}));
+  REQUIRE(is_plain(8, {.causal = true, .window = {3, 0}}));
+  REQUIRE(!is_plain(7, {}));
+  REQUIRE(!is_plain(8, {.softcap = 2.}));
+  REQUIRE(!is_plain(8, {.dropout = {.probability = 0.5}}));
+  REQUIRE(!is_plain(8, {.mask = Kokkos::View<bool****, MemorySpace>("mask", 1, 1, 5, 5)}));
 }
 
 TEMPLATE_TEST_CASE("mma tiles where scratch is for fewer teams than wanted, or for none", "[mma][tiles]", MMA_TYPES) {

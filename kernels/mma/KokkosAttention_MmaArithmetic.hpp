@@ -58,7 +58,7 @@
 ///     power(row, stride)               what products with a row in scratch are to be multiplied by,
 ///     product_unit                     besides this
 ///
-/// and, if each of a pair of warps computes scores of half of the queries (MmaHalvesEngine),
+/// and, if warps that share keys put weights and gradients down for each other (MmaLateTurnsEngine),
 ///
 ///     put_left(left, rows, stride, block, lane)
 ///                                      16 rows of scratch of which a block of steps is a left factor
