@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 #include <vector>
 
 /// \file
@@ -30,7 +31,7 @@ using KA::Impl::MmaTile;
 #define MMA_TYPES double, float, KA::half_t, KA::bhalf_t
 
 // TeamPolicy::scratch_size_max, less what alignment takes.
-constexpr std::size_t h100_scratch = 224216, a100_scratch = 158680, old_kokkos_scratch = 40920;
+constexpr std::size_t h100_scratch = 224104, a100_scratch = 158568, old_kokkos_scratch = 40808;
 
 /// Whether calls on the default space reach the engine.
 bool device_has_mma() { return KA::Impl::device_has_mma(Space()); }
@@ -160,6 +161,30 @@ TEMPLATE_TEST_CASE("the kernels that take a sequence's gradients are told by its
       }
     }
   }
+}
+
+TEST_CASE("packs of swapped rows have places of their own, and those of eight rows hit all banks", "[mma]") {
+  using Number     = KA::bhalf_t;
+  int const stride = GENERATE(16, 32, 64, 128, 256);
+  CAPTURE(stride);
+  auto const pack_of = [&](int row, int column) {
+    int const place = row * stride + (column ^ KA::Impl::swapped_columns<Number>(row, stride));
+    REQUIRE(place % 8 == column % 8);
+    return place / 8;
+  };
+  std::set<int> packs;
+  for (int row = 0; row < 16; ++row)
+    for (int column = 0; column < stride; column += 8) packs.insert(pack_of(row, column));
+  REQUIRE(packs.size() == std::size_t(16 * stride / 8));
+  REQUIRE(*packs.rbegin() == 16 * stride / 8 - 1);
+  for (int first : {0, 8})
+    for (int column = 0; column < stride; column += 8) {
+      std::set<int> banks;  // of 16 bytes
+      for (int row = first; row < first + 8; ++row) banks.insert(pack_of(row, column) % 8);
+      REQUIRE(banks.size() == 8);
+    }
+  REQUIRE(KA::Impl::swapped_columns<Number>(3, stride + 8) == 0);
+  REQUIRE(KA::Impl::swapped_columns<double>(3, stride) == 0);
 }
 
 TEMPLATE_TEST_CASE("plain calls have backward kernels of their own in 16 bits", "[mma][tiles]", MMA_TYPES) {

@@ -8,6 +8,7 @@
 #include <KokkosAttention_MmaExponential.hpp>
 #include <KokkosAttention_MmaInstructions.hpp>
 #include <KokkosAttention_MmaLane.hpp>
+#include <KokkosAttention_MmaSwap.hpp>
 #include <KokkosAttention_RoundUp.hpp>
 #include <KokkosAttention_Types.hpp>
 
@@ -226,17 +227,17 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION static Left left(Number const* rows, int stride, int block, MmaLane lane,
                                                LargeProducts = {}) {
     Left result;
-    load_matrices(result.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
+    load_matrices(result.value, matrix_row<0, 1>(rows, stride, 16 * block, lane));
     return result;
   }
   KOKKOS_FORCEINLINE_FUNCTION static void put_left(Left const& left, Number* rows, int stride, int block,
                                                    MmaLane lane) {
-    store_matrices(left.value, matrix_row<0, 1>(rows + 16 * block, stride, lane));
+    store_matrices(left.value, matrix_row<0, 1>(rows, stride, 16 * block, lane));
   }
   KOKKOS_FORCEINLINE_FUNCTION static RightOfColumns right_of_columns(Number const* rows, int stride, int block,
                                                                      MmaLane lane, LargeProducts = {}) {
     RightOfColumns result;
-    load_matrices(result.value, matrix_row<1, 0>(rows + 16 * block, stride, lane));
+    load_matrices(result.value, matrix_row<1, 0>(rows, stride, 16 * block, lane));
     return result;
   }
 
@@ -255,14 +256,14 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION static RightOfRows right_of_rows(Number const* rows, int stride, int column,
                                                                MmaLane lane) {
     RightOfRows result;
-    load_matrices_transposed(result.value, matrix_row<0, 1>(rows + column, stride, lane));
+    load_matrices_transposed(result.value, matrix_row<0, 1>(rows, stride, column, lane));
     return result;
   }
   KOKKOS_FORCEINLINE_FUNCTION static int column(int n, int e, MmaLane lane) { return 8 * n + 2 * lane.member + e; }
 
   KOKKOS_FORCEINLINE_FUNCTION static Left left_of_columns(Number const* rows, int stride, int column, MmaLane lane) {
     Left result;
-    load_matrices_transposed(result.value, matrix_row<1, 0>(rows + column, stride, lane));
+    load_matrices_transposed(result.value, matrix_row<1, 0>(rows, stride, column, lane));
     return result;
   }
 
@@ -271,12 +272,16 @@ requires(sizeof(ScalarType) == 2) struct MmaArithmetic<ScalarType> {
   }
 
  private:
-  /// Where the lane's row of four 8 x 8 matrices is, which lie below each other first or beside each other: the lane's
-  /// matrix is 8 rows down if bit `down` of its number is set, and 8 columns across if bit `across` is.
+  /// Where the lane's row of four 8 x 8 matrices is, which begin at a column and lie below each other first or beside
+  /// each other: the lane's matrix is 8 rows down if bit `down` of its number is set, and 8 columns across if bit
+  /// `across` is.
+  /// \param column a multiple of 16
   template <int down, int across>
-  KOKKOS_FORCEINLINE_FUNCTION static auto* matrix_row(auto* block, int stride, MmaLane lane) {
-    int const n = lane.number(), matrix = n / 8;
-    return block + (n % 8 + 8 * (matrix >> down & 1)) * stride + 8 * (matrix >> across & 1);
+  KOKKOS_FORCEINLINE_FUNCTION static auto* matrix_row(auto* rows, int stride, int column, MmaLane lane) {
+    int const n = lane.number(), matrix = n / 8, columns = 8 * (matrix >> across & 1);
+    auto* const row = rows + (n % 8 + 8 * (matrix >> down & 1)) * stride;
+    if (!swaps_columns<Number>(stride)) return row + column + columns;
+    return row + column / 64 * 64 + (column % 64 ^ columns ^ swapped_columns<Number>(n % 8, stride));
   }
   KOKKOS_FORCEINLINE_FUNCTION static unsigned pack(Sum const& sum, int h) {
     return pack_two<Number>(sum.value[2 * h], sum.value[2 * h + 1]);

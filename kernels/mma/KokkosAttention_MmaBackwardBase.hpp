@@ -345,7 +345,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
                                          T factor, Sum const (&sums)[row_blocks][blocks], ScalarType* scratch) const {
     if (tensor.data == nullptr) return;
     int const first_row = m_row - m_lane.quad;
-    store_rows<Arithmetic, own_stride, in_packs>(
+    store_rows<Arithmetic, own_stride, in_packs, false>(
         sums, [&](int, int) { return factor; }, scratch,
         MatrixRows<ScalarType>(tensor.from(0, first_column), m_sequence.entry, head(own, tile),
                                array_row(own, tile) + first_row, count(own, tile) - first_row, dim - first_column),

@@ -63,7 +63,8 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_pairs_ahead(Member const& member, MatrixRo
     KOKKOSATTENTION_ROLLED
     for (int d = 2 * lane; d < padded_columns; d += 64) {
       bool const inside = i < source.rows && d < source.columns;
-      copy_ahead<4>(scratch + i * stride + d, inside ? &source(i, d) : source.data, inside);
+      copy_ahead<4>(scratch + i * stride + (d ^ swapped_columns<T>(i, stride)), inside ? &source(i, d) : source.data,
+                    inside);
     }
   }
 }
@@ -77,12 +78,16 @@ KOKKOS_FORCEINLINE_FUNCTION bool copies_in_packs(MatrixRows<T> const& source) {
 }
 
 /// How a team's warps share rows that they copy in packs of 16 bytes to rows that are a stride apart: one row at once,
-/// or several if they are short.
+/// or several if they are short. Of swapped rows a warp copies 128 bytes of each of four at once: all that a lane
+/// copies of a row is then a constant away from what it copies first, here and there, and takes no addresses of its
+/// own.
 template <class T, int padded_rows, int padded_columns, int stride, int warps>
 class MmaPackCopy {
   static constexpr int pack     = 16 / int(sizeof(T));
-  static constexpr int lanes    = padded_columns / pack < 32 ? padded_columns / pack : 32;  // for a row
+  static constexpr int most     = swaps_columns<T>(stride) ? 8 : 32;
+  static constexpr int lanes    = padded_columns / pack < most ? padded_columns / pack : most;  // for a row
   static constexpr int width    = pack * lanes;
+  static constexpr int parts    = (padded_columns + width - 1) / width;  // of a row
   static constexpr int row_step = 32 / lanes * warps;
   static constexpr int count    = padded_rows / row_step + (padded_rows % row_step != 0);
 
@@ -101,18 +106,20 @@ class MmaPackCopy {
 
   /// \param source its data are those of the lane's first pack
   KOKKOS_FORCEINLINE_FUNCTION void operator()(MatrixRows<T const> const& source, T* scratch) const {
-    T* const to = scratch + m_row * stride + m_column;
+    T const* from = source.data;
+    // Compared with constants: a number for each row would take a register all the time.
+    int rows[parts];
     KOKKOSATTENTION_UNROLL
-    for (int d = 0; d < padded_columns; d += width) {
-      // Compared with constants: a number for each row would take a register all the time.
-      int const rows = (m_column + d < source.columns ? source.rows : 0) - m_row;
-      T const* from  = source.data + d;
+    for (int d = 0; d < parts; ++d) rows[d] = (m_column + d * width < source.columns ? source.rows : 0) - m_row;
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < count; ++n) {
+      int const row = m_row + n * row_step;
+      T* const to   = scratch + row * stride + (m_column ^ swapped_columns<T>(row, stride));
       KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < count; ++n) {
-        if (padded_rows % row_step == 0 || m_row + n * row_step < padded_rows)
-          copy_ahead<16>(to + n * row_step * stride + d, from, n * row_step < rows);
-        from += row_step * source.row_stride;
-      }
+      for (int d = 0; d < parts; ++d)
+        if (padded_rows % row_step == 0 || row < padded_rows)
+          copy_ahead<16>(to + d * width, from + d * width, n * row_step < rows[d]);
+      from += row_step * source.row_stride;
     }
   }
 };
@@ -127,7 +134,7 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRow
       return copy_pairs_ahead(member, source, padded_rows, padded_columns, scratch, stride);
   if (!in_packs)
     return copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
-                              [](int i, int d) { return i * stride + d; });
+                              [](int i, int d) { return i * stride + (d ^ swapped_columns<T>(i, stride)); });
   MmaPackCopy<T, padded_rows, padded_columns, stride, warps> const copy(member.team_rank());
   MatrixRows<T const> from = source;
   from.data += copy.offset(from.row_stride);

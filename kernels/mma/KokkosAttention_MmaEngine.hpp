@@ -35,8 +35,8 @@ class MmaEngine {
   static constexpr int key_blocks    = shape.keys / 8;
   static constexpr int output_blocks = shape.value_columns / 8;
   static constexpr int query_stride  = Arithmetic::own_stride(shape.head_columns);
-  static constexpr int head_stride   = Arithmetic::stride(shape.head_columns);
-  static constexpr int value_stride  = Arithmetic::stride(shape.value_columns);
+  static constexpr int head_stride   = mma_key_stride<Arithmetic>(shape.head_columns);
+  static constexpr int value_stride  = mma_key_stride<Arithmetic>(shape.value_columns);
   static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaLayout<Arithmetic> layout{shape};
   /// With one place for keys and one for values, one arrives while the other is used.
@@ -204,10 +204,14 @@ class MmaEngine {
     for (int difference = 1; difference < 4; difference *= 2)
       m_state.sum = m_state.sum + Pack::of([&](int r) { return exchange_lanes(m_state.sum.value[r], difference); });
     Pack const normalisation = Pack::of([&](int r) { return state(r).normalisation(); });
-    for_each_element<row_blocks, output_blocks>([&](int b, int n, int h, int e) {
-      // Nothing was accumulated where there was nothing to attend.
-      if (normalisation.value[2 * b + h] == T(0)) m_output[b][n].value[2 * h + e] = 0;
-    });
+    // Nothing was accumulated where there was nothing to attend.
+    bool nothing = false;
+    KOKKOSATTENTION_UNROLL
+    for (int r = 0; r < 2 * row_blocks; ++r) nothing = nothing || normalisation.value[r] == T(0);
+    if (any_lane(nothing))
+      for_each_element<row_blocks, output_blocks>([&](int b, int n, int h, int e) {
+        if (normalisation.value[2 * b + h] == T(0)) m_output[b][n].value[2 * h + e] = 0;
+      });
     // The queries' place serves for the output: with no tile of keys, they may still be on their way.
     wait_for_copies();
     m_member.team_barrier();
@@ -215,7 +219,7 @@ class MmaEngine {
     int const row                                       = hidden(m_row);
     auto const [begin, entry, head, rows, first_column] = *item();
     int const first                                     = row - lane.quad;
-    store_rows<Arithmetic, query_stride, in_packs>(
+    store_rows<Arithmetic, query_stride, in_packs, true>(
         m_output, [&](int b, int h) { return normalisation.value[2 * b + h]; }, m_scratch + first * query_stride,
         MatrixRows<ScalarType>(m_arguments.out.from(0, first_column), entry, head, begin + first, rows - first,
                                m_arguments.value_dim - first_column),

@@ -73,9 +73,8 @@ class MmaGradientRows {
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void update(F const& f) const {
     if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
-    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-      if (m_place.holds(16 * b + 8 * h, 8 * n + e)) apply(f, b, n, h, e);
-    });
+    for_each_element_within<row_blocks, column_blocks>(m_place,
+                                                       [&](int b, int n, int h, int e) { apply(f, b, n, h, e); });
   }
 
   /// The same for all that the registers hold, also beyond the end of the tile: the warp's lanes do it together.

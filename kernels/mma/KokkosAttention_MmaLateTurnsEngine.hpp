@@ -34,10 +34,12 @@ class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_numbe
   static constexpr int turned_stride = Arithmetic::stride(shape.columns);
 
  private:
-  // Of dQ, a warp computes some columns of some of the tile's queries.
+  // Of dQ, a warp computes some columns of some of the tile's queries. Of groups, at 64 columns, only those do that
+  // multiply for gradients: they would wait for weights, and four larger parts take fewer loads than eight.
+  static constexpr int adding_warps = shape.plain && shape.head_columns == 64 ? shape.warps / 2 : shape.warps;
   static constexpr int columns      = MmaSumPlace::columns;
   static constexpr int column_parts = shape.head_columns / columns;
-  static constexpr int queries      = shape.columns * column_parts / shape.warps;
+  static constexpr int queries      = shape.columns * column_parts / adding_warps;
   static_assert(queries % 16 == 0 && own_rows % Arithmetic::steps == 0);
 
  protected:
@@ -85,8 +87,10 @@ class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_numbe
  private:
   /// dS K of some queries and columns, of the last visit.
   KOKKOS_FORCEINLINE_FUNCTION void add_to_last_queries(int visit) const {
-    int const first_column              = columns * (m_member.team_rank() % column_parts);
-    int const first_query               = queries * (m_member.team_rank() / column_parts);
+    int const rank = m_member.team_rank() - (shape.warps - adding_warps);
+    if (adding_warps < shape.warps && rank < 0) return;
+    int const first_column              = columns * (rank % column_parts);
+    int const first_query               = queries * (rank / column_parts);
     Sum sums[queries / 16][columns / 8] = {};
     ScalarType const* const turned      = turned_in(visit);
     KOKKOSATTENTION_UNROLL

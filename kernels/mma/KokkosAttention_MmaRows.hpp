@@ -124,6 +124,17 @@ KOKKOS_FORCEINLINE_FUNCTION void for_each_element(F const& f) {
   }
 }
 
+/// The same for those that the tile has. Mostly it has all, and nothing is asked of each.
+template <int row_blocks, int column_blocks, class F>
+KOKKOS_FORCEINLINE_FUNCTION void for_each_element_within(MmaPlace const& place, F const& f) {
+  if (place.holds(16 * row_blocks - 8, 8 * column_blocks - 7))
+    for_each_element<row_blocks, column_blocks>(f);
+  else
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+      if (place.holds(16 * b + 8 * h, 8 * n + e)) f(b, n, h, e);
+    });
+}
+
 /// Multiplies scores by a factor that was put off, if it was.
 template <class Sum, class T, int row_blocks, int column_blocks>
 KOKKOS_FORCEINLINE_FUNCTION void apply_factor(Sum (&scores)[row_blocks][column_blocks], T& factor) {
@@ -170,10 +181,9 @@ class MmaRows {
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void transform(F const& f) const {
     if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
-    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
-      int const r = 16 * b + 8 * h, c = 8 * n + e;
+    for_each_element_within<row_blocks, column_blocks>(m_place, [&](int b, int n, int h, int e) {
       T& score = m_scores[b][n].value[2 * h + e];
-      if (m_place.holds(r, c)) score = f(m_place.row + r, m_place.column + c, score);
+      score    = f(m_place.row + 16 * b + 8 * h, m_place.column + 8 * n + e, score);
     });
   }
 

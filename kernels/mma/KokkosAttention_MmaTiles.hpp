@@ -77,8 +77,8 @@ inline constexpr int mma_shape_count      = int(std::tuple_size_v<decltype(mma_s
 inline constexpr int largest_mma_head_dim = 256;
 /// The engine's loops have positions of 32 bits.
 inline constexpr int longest_mma_sequence = 1 << 30;
-/// Of a team's arrays, in bytes: what is copied and loaded at once. Kokkos does not promise it.
-inline constexpr int mma_scratch_alignment = 16;
+/// Of a team's arrays, in bytes: a line of scratch (see MmaSwap.hpp). Kokkos does not promise it.
+inline constexpr int mma_scratch_alignment = 128;
 
 /// What is known of the lengths of a call's sequences, of queries or keys, whichever is longer.
 struct MmaLengths {
@@ -134,6 +134,13 @@ KOKKOS_INLINE_FUNCTION constexpr int mma_other_numbers(int rows, int columns) {
   return (rows - 1) * stride + (Arithmetic::splits ? stride : columns);
 }
 
+/// From one row of keys or values in scratch to the next. Swapped ones need more addresses, for which only long rows,
+/// that take long to copy, make up.
+template <class Arithmetic>
+KOKKOS_INLINE_FUNCTION constexpr int mma_key_stride(int columns) {
+  return sizeof(typename Arithmetic::Number) == 2 && columns >= 256 ? columns : Arithmetic::stride(columns);
+}
+
 /// What a team needs to know only after its loop over keys: in registers it would take those that products need.
 struct alignas(16) MmaItem {
   index_t begin;  // where its queries begin in the arrays
@@ -150,8 +157,8 @@ struct MmaLayout {
     constexpr int bytes = int(sizeof(typename Arithmetic::Number));
     int const rows      = shape.stages * shape.keys * bytes;
     keys                = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) * bytes;
-    values              = keys + rows * Arithmetic::stride(shape.head_columns);
-    item                = values + rows * Arithmetic::stride(shape.value_columns);
+    values              = keys + rows * mma_key_stride<Arithmetic>(shape.head_columns);
+    item                = values + rows * mma_key_stride<Arithmetic>(shape.value_columns);
     end                 = item + int(sizeof(MmaItem));
   }
 };

@@ -52,7 +52,7 @@ struct AttentionArguments {
   int packed_sequences;  // where offsets are given
 
   /// The key-value head that a query head reads (grouped-query attention, Ainslie et al., arXiv:2305.13245).
-  KOKKOS_FORCEINLINE_FUNCTION int kv_head(int q_head) const { return q_head / group(); }
+  KOKKOS_FORCEINLINE_FUNCTION int kv_head(int q_head) const { return q_heads == kv_heads ? q_head : q_head / group(); }
   /// Query heads a key-value head.
   KOKKOS_FORCEINLINE_FUNCTION int group() const { return Kokkos::max(1, readers()); }
   /// The same, and 0 where there are no query heads.
@@ -196,9 +196,9 @@ template <Scalar ScalarType>
 KOKKOS_FORCEINLINE_FUNCTION WorkItem work_item(AttentionArguments<ScalarType> const& arguments, Side side, int rows,
                                                WorkPlace const& of) {
   index_t const slot = side == Side::queries ? tile_slots(arguments, side, rows) - 1 - of.place : of.place;
-  SequenceRows const found =
-      rows_of_slot(arguments, side, rows, static_cast<int>(of.matrix / arguments.heads(side)), slot);
-  return {found.sequence, static_cast<int>(of.matrix % arguments.heads(side)), found.begin, found.end};
+  int const heads = arguments.heads(side), entry = static_cast<int>(of.matrix / heads);
+  SequenceRows const found = rows_of_slot(arguments, side, rows, entry, slot);
+  return {found.sequence, static_cast<int>(of.matrix - index_t(entry) * heads), found.begin, found.end};
 }
 
 /// The n-th of them, one matrix after the other.

@@ -30,7 +30,7 @@ using WarpEmulation::Order;
 #define MMA_TYPES double, float, KA::half_t, KA::bhalf_t
 
 // TeamPolicy::scratch_size_max on an H100, less what alignment takes.
-constexpr std::size_t h100_scratch = 224216;
+constexpr std::size_t h100_scratch = 224104;
 
 template <class T>
 KA::Impl::MmaTileQuery tile_query(Problem<T> const& p) {
