@@ -40,13 +40,13 @@ struct MmaForwardTeam {
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
     MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>, scale_is_power> engine(member, arguments,
                                                                                                    tile);
-    index_t const items = work_items(arguments, Side::queries, queries()) * parts();
+    index_t const items = work_items(arguments, Side::queries, queries()) * tile.value_parts;
     for (index_t n = member.league_rank(); n < items; n += member.league_size()) {
       // Divisions of 64 bits take as long as a part of a short sequence.
       WorkPlace const of                      = items <= INT_MAX ? place<unsigned>(n) : place<index_t>(n);
       auto const [sequence, head, begin, end] = work_item(arguments, Side::queries, queries(), of);
       if (begin >= end || !tile.takes(sequence)) continue;
-      engine.set_part(static_cast<int>(n % parts()));
+      engine.set_part(tile.value_parts == 1 ? 0 : static_cast<int>(n % tile.value_parts));
       forward_query_tile(engine, scores, mask, dropout, sequence, Tile{sequence.batch, head, begin, end, 0, 0},
                          shape.keys);
     }
@@ -56,12 +56,10 @@ struct MmaForwardTeam {
   KOKKOS_FORCEINLINE_FUNCTION int queries() const {
     return knows_tile ? 16 * shape.row_blocks * shape.warps : tile.queries;
   }
-  KOKKOS_FORCEINLINE_FUNCTION int parts() const {
-    return knows_tile && shape.value_columns == shape.head_columns ? 1 : tile.value_parts;
-  }
   template <class Integer>
   KOKKOS_FORCEINLINE_FUNCTION WorkPlace place(index_t item) const {
-    return place_in_turns(static_cast<Integer>(item) / static_cast<Integer>(parts()),
+    auto const of_queries = static_cast<Integer>(item);
+    return place_in_turns(tile.value_parts == 1 ? of_queries : of_queries / static_cast<Integer>(tile.value_parts),
                           static_cast<Integer>(tile_slots(arguments, Side::queries, queries())),
                           static_cast<Integer>(arguments.batch) * static_cast<Integer>(arguments.q_heads),
                           static_cast<Integer>(matrices_in_turns));
