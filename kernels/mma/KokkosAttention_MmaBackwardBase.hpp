@@ -345,11 +345,12 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
                                          T factor, Sum const (&sums)[row_blocks][blocks], ScalarType* scratch) const {
     if (tensor.data == nullptr) return;
     int const first_row = m_row - m_lane.quad;
+    // Of a lane that they know, compilers compute places before the loop, and spill others for them.
     store_rows<Arithmetic, own_stride, in_packs, false>(
         sums, [&](int, int) { return factor; }, scratch,
         MatrixRows<ScalarType>(tensor.from(0, first_column), m_sequence.entry, head(own, tile),
                                array_row(own, tile) + first_row, count(own, tile) - first_row, dim - first_column),
-        m_lane);
+        MmaLane::of(hidden(m_lane.number())));
   }
 
  private:
