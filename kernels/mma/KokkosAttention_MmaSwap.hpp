@@ -13,19 +13,17 @@
 
 namespace KokkosAttention::Impl {
 
+/// Whether rows that are a stride apart have no padding.
 template <class Number>
 KOKKOS_FORCEINLINE_FUNCTION constexpr bool swaps_columns(int stride) {
-  return sizeof(Number) == 2 && stride % 16 == 0;
+  return sizeof(Number) == 2 && stride % 64 == 0;
 }
 
 /// Number (row, column) lies at row * stride + (column ^ swapped_columns(row)).
 /// \param row counted from one that is a multiple of eight, as columns are from a multiple of 64
-/// \param stride from one row to the next: 16, 32, a multiple of 64, or with padding
 template <class Number>
 KOKKOS_FORCEINLINE_FUNCTION constexpr int swapped_columns(int row, int stride) {
-  if (!swaps_columns<Number>(stride)) return 0;
-  unsigned const packs = stride < 64 ? unsigned(stride) / 8 : 8, rows = 8 / packs;  // of a line of 128 bytes
-  return 8 * static_cast<int>(static_cast<unsigned>(row) / rows % packs);
+  return swaps_columns<Number>(stride) ? 8 * static_cast<int>(static_cast<unsigned>(row) % 8) : 0;
 }
 
 }  // namespace KokkosAttention::Impl

@@ -223,13 +223,12 @@ TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emu
 }
 
 TEMPLATE_TEST_CASE("outputs that the emulated mma engine computes in parts", "[mma][emulation]", MMA_TYPES) {
-  int const order = GENERATE(0, 1);
+  Order const order = GENERATE(Order::first_ahead, Order::last_ahead);
   Random random(547);
   auto const problem = random_problem<TestType>(random, {1, 2, 1, 140, 50, 40, 200});
   MmaTile const tile = KA::Impl::choose_mma_tile<TestType>(tile_query(problem));
   REQUIRE(tile.value_parts > 1);
-  Schedule const schedule{order == 0 ? Order::first_ahead : Order::last_ahead, 5};
-  require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile, schedule), problem);
+  require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile, Schedule{order, 5}), problem);
 }
 
 TEMPLATE_TEST_CASE("teams of few warps give the bits of others in the emulated mma engine", "[mma][emulation]",
