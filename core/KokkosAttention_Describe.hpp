@@ -23,11 +23,11 @@ namespace KokkosAttention {
 /// allocates nothing.
 /// \throws std::invalid_argument as `forward` does
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class... Functors>
-std::size_t workspace_size(Space const&, Q const& q, K const& k, V const& v, Out const& out, options_t<Q> options = {},
-                           Functors const&... functors) {
+std::size_t workspace_size(Space const& space, Q const& q, K const& k, V const& v, Out const& out,
+                           options_t<Q> options = {}, Functors const&... functors) {
   options.workspace = {};
-  return Impl::checked_forward_arguments<Space>(Impl::ArgumentChecker("workspace_size"), q, k, v, out, Impl::NoLse{},
-                                                options, functors...)
+  return Impl::checked_forward_arguments(space, Impl::ArgumentChecker("workspace_size"), q, k, v, out, Impl::NoLse{},
+                                         options, functors...)
       .second;
 }
 
@@ -149,6 +149,7 @@ inline void describe_mma(std::ostream& text, MmaForwardTiles const& tiles) {
   for (int n = 0; n < tiles.count; ++n) {
     MmaTile const& tile = tiles.tile[n];
     describe_tile(text, "tile" + (tiles.count > 1 ? taken_sequences(tile.lengths) : ""), tile.queries, tile.keys, tile);
+    if (tile.splits_ahead) text << "  keys and values: split once, for all tiles of queries\n";
   }
 }
 
@@ -191,12 +192,12 @@ std::string describe(Space const& space, Q const& q, K const& k, V const& v, Out
                      options_t<Q> const& options = {}, Functors const&... functors) {
   using ScalarType              = typename Q::non_const_value_type;
   constexpr bool with_functors  = sizeof...(Functors) != 0;
-  auto const [arguments, bytes] = Impl::checked_forward_arguments<Space>(Impl::ArgumentChecker("describe"), q, k, v,
-                                                                         out, Impl::NoLse{}, options, functors...);
+  auto const [arguments, bytes] = Impl::checked_forward_arguments(space, Impl::ArgumentChecker("describe"), q, k, v,
+                                                                  out, Impl::NoLse{}, options, functors...);
   Impl::AttentionArguments<ScalarType> const sizes = arguments;
   std::ostringstream text;
   Impl::describe_call<Space>(text, "forward", sizes);
-  Impl::MmaForwardTiles const mma_tiles = Impl::mma_tiles(space, sizes);
+  Impl::MmaForwardTiles const mma_tiles = Impl::mma_tiles(space, arguments);
   if (mma_tiles.count > 0)
     Impl::describe_mma(text, mma_tiles);
   else if constexpr (with_functors)

@@ -36,7 +36,10 @@ auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, 
 
 /// Bytes of workspace; most calls need none, as the fused engines keep their intermediate results in team scratch.
 template <bool with_functors, class Space, class ScalarType>
-std::size_t forward_workspace(ForwardArguments<ScalarType> const& arguments) {
+std::size_t forward_workspace(Space const& space, ForwardArguments<ScalarType> const& arguments) {
+  if constexpr (compiled_for_mma<Space>)
+    if (MmaForwardTiles const tiles = mma_tiles<Space, ScalarType>(space, arguments); tiles.count > 0)
+      return mma_forward_workspace<ScalarType>(arguments, tiles);
   if constexpr (!with_functors && runs_on_host<Space>) {
     if (HostKernels const* const host = host_kernels_for<Space, ScalarType>(arguments); host != nullptr)
       return host_forward_workspace<ScalarType>(*host, arguments);
@@ -47,8 +50,9 @@ std::size_t forward_workspace(ForwardArguments<ScalarType> const& arguments) {
 /// Checks all arguments, and returns them as kernels take them.
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
           class... Functors>
-auto checked_forward_arguments(ArgumentChecker const& check, Q const& q, K const& k, V const& v, Out const& out,
-                               Lse const& lse, options_t<Q> const& options, Functors const&... functors) {
+auto checked_forward_arguments(Space const& space, ArgumentChecker const& check, Q const& q, K const& k, V const& v,
+                               Out const& out, Lse const& lse, options_t<Q> const& options,
+                               Functors const&... functors) {
   using Accumulation = accumulation_t<typename Q::non_const_value_type>;
   static_assert(same_scalar<Q, K> && same_scalar<Q, V> && same_scalar<Q, Out>,
                 "KokkosAttention::forward: q, k, v and out must have the same scalar type");
@@ -65,8 +69,10 @@ auto checked_forward_arguments(ArgumentChecker const& check, Q const& q, K const
   }
   check_options(check, q, k, options);
   (check_functor<Space>(check, functors), ...);
-  auto const arguments    = make_forward_arguments(q, k, v, out, lse, options);
-  std::size_t const bytes = forward_workspace<sizeof...(Functors) != 0, Space>(arguments);
+  auto arguments          = make_forward_arguments(q, k, v, out, lse, options);
+  arguments.plain         = leaves_options_alone(arguments, make_scores(options), make_mask(options),
+                                                 WeightDropout<Accumulation>(options.dropout));
+  std::size_t const bytes = forward_workspace<sizeof...(Functors) != 0>(space, arguments);
   check_workspace(check, options.workspace, bytes);
   return std::pair(arguments, bytes);
 }
@@ -77,18 +83,22 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
              options_t<Q> const& options, Functors const&... functors) {
   using ScalarType = typename Q::non_const_value_type;
   auto const [arguments, bytes] =
-      checked_forward_arguments<Space>(ArgumentChecker("forward"), q, k, v, out, lse, options, functors...);
+      checked_forward_arguments(space, ArgumentChecker("forward"), q, k, v, out, lse, options, functors...);
   auto const scores = make_scores(options, functors...);
   auto const mask   = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
   if constexpr (compiled_for_mma<Space>) {
     if (MmaForwardTiles const tiles = mma_tiles(space, arguments); tiles.count > 0) {
+      auto const workspace = workspace_or_allocate(space, options.workspace, bytes);
       if constexpr (sizeof...(Functors) != 0)
         with_functors_and_options_in_use(
             arguments, options, dropout,
-            [&, &call = arguments](auto const&... in_use) { mma_forward(space, call, in_use..., tiles); }, functors...);
+            [&, &call = arguments](auto const&... in_use) {
+              mma_forward(space, call, in_use..., tiles, workspace.data());
+            },
+            functors...);
       else
-        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles);
+        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles, workspace.data());
       return;
     }
   }

@@ -352,7 +352,8 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
   ExecutionSpace const space;
   KA::Impl::WeightDropout<KA::accumulation_t<T>> const dropout;
   auto const forward = KA::Impl::make_forward_arguments(q, k, v, out, lse, options);
-  KA::Impl::mma_forward(space, forward, scores, mask, dropout, KA::Impl::mma_tiles(space, forward), most_teams);
+  KA::Impl::mma_forward(space, forward, scores, mask, dropout, KA::Impl::mma_tiles(space, forward), nullptr,
+                        most_teams);
   KA::Gradients<T, MemorySpace> gradients;
   gradients.q         = dq;
   gradients.k         = dk;
@@ -377,6 +378,62 @@ TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
     auto const expected = run_teams<Space>(problem, d_out, 100000);
     for (std::size_t n = 0; n < found.size(); ++n) require_same_bits(found[n], expected[n]);
   }
+}
+
+/// Keys and values split ahead or in each tile's team.
+Outputs<float> run_split(Problem<float> const& problem, bool ahead) {
+  using Layout = Kokkos::LayoutRight;
+  auto const q = to_device<Layout>(problem.q), k = to_device<Layout>(problem.k), v = to_device<Layout>(problem.v);
+  auto const out = poisoned<float, Layout>(q.extent(0), q.extent(1), q.extent(2), v.extent(3));
+  auto const lse = poisoned<float, Layout>(q.extent(0), q.extent(1), q.extent(2), 1);
+  Space const space;
+  if constexpr (KA::Impl::compiled_for_mma<Space>) {
+    auto const options   = to_device<Layout>(problem.options);
+    auto const arguments = KA::Impl::make_forward_arguments(
+        q, k, v, out, Kokkos::subview(lse, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0), options);
+    auto tiles                 = KA::Impl::mma_tiles(space, arguments);
+    tiles.tile[0].splits_ahead = ahead;
+    Kokkos::View<std::byte*, MemorySpace> const workspace("workspace",
+                                                          KA::Impl::mma_forward_workspace(arguments, tiles));
+    Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be
+    KA::Impl::MmaForwardInstance<Space, float>::run(space, arguments, KA::Impl::make_scores(options),
+                                                    KA::Impl::make_mask(options), {}, tiles, workspace.data());
+  }
+  return {to_host(out), to_host(lse)};
+}
+
+TEST_CASE("keys and values that are split ahead give the bits of those that teams split", "[mma]") {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  auto const [head_dim, value_dim] = GENERATE(table<int, int>({{20, 64}, {64, 64}, {100, 128}, {128, 72}, {256, 200}}));
+  bool const causal                = GENERATE(false, true);
+  CAPTURE(head_dim, value_dim, causal);
+  Random random(206);
+  auto problem           = random_problem<float>(random, {2, 4, 2, 200, 333, head_dim, value_dim});
+  problem.options.causal = causal;
+  auto const found = run_split(problem, true), expected = run_split(problem, false);
+  require_same_bits(found.out, expected.out);
+  require_same_bits(found.lse, expected.lse);
+}
+
+TEST_CASE("which calls split keys and values ahead", "[mma][describe]") {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  using Catch::Matchers::ContainsSubstring;
+  Space const space;
+  auto const bytes = [&](int heads, int length, int value_dim, KA::Options<float, MemorySpace> const& options = {}) {
+    DeviceTensor<float, Kokkos::LayoutRight> const q("q", 1, heads, length, 32), k("k", 1, 1, length, 32),
+        v("v", 1, 1, length, value_dim), out("out", 1, heads, length, value_dim);
+    std::size_t const size = KA::workspace_size(space, q, k, v, out, options);
+    REQUIRE_THAT(KA::describe(space, q, k, v, out, options),
+                 ContainsSubstring("workspace: " + std::to_string(size) + " bytes") &&
+                     (size > 0 ? ContainsSubstring("split once") : !ContainsSubstring("split once")));
+    return size;
+  };
+  std::size_t const row = 64 + 4;
+  REQUIRE(bytes(1, 2048, 32) >= 2048 * 2 * row * sizeof(float));
+  REQUIRE(bytes(8, 256, 32) >= 256 * 2 * row * sizeof(float));
+  REQUIRE(bytes(1, 1024, 32) == 0);
+  REQUIRE(bytes(1, 2048, 200) == 0);                   // outputs in parts
+  REQUIRE(bytes(1, 2048, 32, {.softcap = 10.}) == 0);  // kernels for plain calls only
 }
 
 TEMPLATE_TEST_CASE("scales of any sign", "[mma]", MMA_TYPES) {

@@ -7,6 +7,7 @@
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaInstances.hpp>
+#include <KokkosAttention_MmaSplitAhead.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -46,10 +47,13 @@ bool takes_lengths(AttentionArguments<ScalarType> const& arguments) {
 
 /// The tiles of a forward call; none if the engine does not take it.
 template <class ExecutionSpace, Scalar ScalarType>
-MmaForwardTiles mma_tiles(ExecutionSpace const& space, AttentionArguments<ScalarType> const& arguments) {
+MmaForwardTiles mma_tiles(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    if (device_has_mma(space) && takes_lengths(arguments))
-      return choose_mma_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
+    if (device_has_mma(space) && takes_lengths(arguments)) {
+      MmaForwardTiles tiles      = choose_mma_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
+      tiles.tile[0].splits_ahead = splits_ahead(arguments, tiles);
+      return tiles;
+    }
   return {};
 }
 

@@ -122,6 +122,21 @@ class MmaPackCopy {
       from += row_step * source.row_stride;
     }
   }
+
+  /// The same of the pack that follows the columns of each row.
+  KOKKOS_FORCEINLINE_FUNCTION void copy_padding(MatrixRows<T const> const& source, T* scratch) const {
+    constexpr int last = padded_columns - (parts - 1) * width;  // what the last part has of the columns
+    static_assert(!swaps_columns<T>(stride));
+    if (m_column != last - pack) return;
+    T const* from = source.data + (parts - 1) * width + pack;
+    KOKKOSATTENTION_UNROLL
+    for (int n = 0; n < count; ++n) {
+      int const row = m_row + n * row_step;
+      if (padded_rows % row_step == 0 || row < padded_rows)
+        copy_ahead<16>(scratch + row * stride + padded_columns, from, row < source.rows);
+      from += row_step * source.row_stride;
+    }
+  }
 };
 
 /// The same to rows that are a stride apart.

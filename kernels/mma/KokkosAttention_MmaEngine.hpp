@@ -22,7 +22,8 @@ namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
 /// \tparam scale_is_power the scale is a power of two, as FactorParts say, which is all that own rows are multiplied by
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power>
+/// \tparam splits_ahead keys and values come split, see MmaSplitAhead.hpp
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power, bool splits_ahead>
 class MmaEngine {
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
@@ -39,14 +40,18 @@ class MmaEngine {
   static constexpr int value_stride  = mma_key_stride<Arithmetic>(shape.value_columns);
   static constexpr bool splits       = Arithmetic::splits;
   static constexpr MmaLayout<Arithmetic> layout{shape};
+  /// Code for tiles of fewer keys. One for two thirds takes registers that there are at 64 columns.
+  static constexpr bool has_parts     = in_packs && key_blocks % 6 == 0 && shape.warps > 1;
+  static constexpr bool has_two_parts = shape.value_columns <= 64;
   /// With one place for keys and one for values, one arrives while the other is used.
   static constexpr bool copies_values_late = shape.stages == 1;
 
   using KeyCopy   = MmaPackCopy<ScalarType, shape.keys, shape.head_columns, head_stride, shape.warps>;
   using ValueCopy = MmaPackCopy<ScalarType, shape.keys, shape.value_columns, value_stride, shape.warps>;
 
-  using Rows = MmaRows<Arithmetic, T, row_blocks, key_blocks>;
-  using Pack = typename Rows::Pack;
+  template <int blocks>
+  using Rows = MmaRows<Arithmetic, T, row_blocks, blocks>;
+  using Pack = typename Rows<key_blocks>::Pack;
 
   Member const& m_member;
   ForwardArguments<ScalarType> const& m_arguments;
@@ -62,7 +67,6 @@ class MmaEngine {
   bool m_has_next = false;
   Tile m_next     = {};
 
-  Sum m_scores[row_blocks][key_blocks];
   T m_factor = 1;  // of the scores, still to be applied
   Sum m_output[row_blocks][output_blocks];
   SoftmaxState<Pack> m_state;
@@ -89,9 +93,18 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
     m_sequence        = sequence;
     int const kv_head = m_arguments.kv_head(tile.head);
-    m_keys            = {m_arguments.k, sequence.entry, kv_head, sequence.k_begin, 0, m_arguments.head_dim};
-    m_values          = {m_arguments.v.from(0, m_first_column), sequence.entry, kv_head, sequence.k_begin, 0,
-                         m_arguments.value_dim - m_first_column};
+    m_keys            = {m_arguments.k,
+                         sequence.entry,
+                         kv_head,
+                         sequence.k_begin,
+                         0,
+              splits_ahead ? shape.head_columns : m_arguments.head_dim};
+    m_values          = {m_arguments.v.from(0, m_first_column),
+                         sequence.entry,
+                         kv_head,
+                         sequence.k_begin,
+                         0,
+                splits_ahead ? shape.value_columns : m_arguments.value_dim - m_first_column};
     m_packed_keys     = in_packs || copies_in_packs(m_keys);
     m_packed_values   = in_packs || copies_in_packs(m_values);
     if (m_packed_keys) move_to_lane<KeyCopy>(m_keys);
@@ -126,7 +139,7 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {
     m_stage = shape.stages - 1 - m_stage;
     wait_for_copies();
-    if constexpr (splits) {
+    if constexpr (splits && !splits_ahead) {
       split_rows<Arithmetic, shape.keys, shape.head_columns, shape.warps>(m_member, key_stage(), m_packed_keys);
       if constexpr (!copies_values_late) split_values();
     }
@@ -147,7 +160,7 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void load_values(Tile const&) {
     if constexpr (copies_values_late) {
       wait_for_copies();
-      if constexpr (splits) split_values();
+      if constexpr (splits && !splits_ahead) split_values();
       m_member.team_barrier();
       if (m_has_next) copy_keys(m_next);
     }
@@ -167,36 +180,51 @@ class MmaEngine {
     }
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile) {
+  /// Calls f(scores), which have room for a third or two of the keys where the tile has no more: the last one of a
+  /// sequence, or before a mask's diagonal. Weights of keys that a tile does not have would be zero, so results are the
+  /// same.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void with_scores(Tile const& tile, F const& f) {
+    if constexpr (has_parts) {
+      int const keys = count(tile.key_begin, tile.key_end);
+      if (keys <= shape.keys / 3) return with_blocks<key_blocks / 3>(f);
+      if (has_two_parts && keys <= 2 * shape.keys / 3) return with_blocks<2 * key_blocks / 3>(f);
+    }
+    with_blocks<key_blocks>(f);
+  }
+
+  template <int blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_query_key(Tile const& tile, Sum (&scores)[row_blocks][blocks]) {
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < key_blocks; ++n) m_scores[b][n] = Sum{};
+      for (int n = 0; n < blocks; ++n) scores[b][n] = Sum{};
     }
     multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride>(
-        m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_arguments.scale, m_scores);
+        m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_arguments.scale, scores);
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
-      if (!(m_factor > 0)) apply_factor(m_scores, m_factor);
+      if (!(m_factor > 0)) apply_factor(scores, m_factor);
     } else if constexpr (Arithmetic::scales_own_rows && !scale_is_power) {
       T rest = FactorParts(m_arguments.scale).rest;
-      apply_factor(m_scores, rest);
+      apply_factor(scores, rest);
     }
     int const columns = place(tile).columns;
-    if (count(tile.key_begin, tile.key_end) < shape.keys)
-      for_each_element<row_blocks, key_blocks>([&](int b, int n, int h, int e) {
-        if (8 * n + e >= columns) m_scores[b][n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
+    if (count(tile.key_begin, tile.key_end) < 8 * blocks)
+      for_each_element<row_blocks, blocks>([&](int b, int n, int h, int e) {
+        if (8 * n + e >= columns) scores[b][n].value[2 * h + e] = -Kokkos::Experimental::infinity_v<T>;
       });
   }
 
-  template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
-    f(Rows(m_scores, m_factor, m_state, m_kept, m_exponential, place(tile)));
+  template <int blocks, class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, Sum (&scores)[row_blocks][blocks], F const& f) {
+    f(Rows<blocks>(scores, m_factor, m_state, m_kept, m_exponential, place(tile)));
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void accumulate_output(Tile const&) {
+  template <int blocks>
+  KOKKOS_FORCEINLINE_FUNCTION void accumulate_output(Tile const&, Sum const (&scores)[row_blocks][blocks]) {
     rescale_output();
-    add_product<Arithmetic, value_stride>(m_scores, value_stage(), 0, m_lane, m_output);
+    add_product<Arithmetic, value_stride>(scores, value_stage(), 0, m_lane, m_output);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const&) {
@@ -232,6 +260,12 @@ class MmaEngine {
   }
 
  private:
+  template <int blocks, class F>
+  KOKKOS_FORCEINLINE_FUNCTION void with_blocks(F const& f) {
+    Sum scores[row_blocks][blocks];
+    f(scores);
+  }
+
   /// Compilers make of a number that they know to be small quicker code at 64 columns (3%), slower code at 128 (1.5%).
   KOKKOS_FORCEINLINE_FUNCTION static int warp_number(Member const& member) {
     return shape.head_columns == 128 ? member.team_rank() : member.team_rank() % shape.warps;
@@ -273,16 +307,22 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void move_to_lane(MatrixRows<ScalarType const>& rows) const {
     rows.data = hidden(rows.data + Copy(m_member.team_rank()).offset(rows.row_stride));
   }
+  template <class Copy>
+  KOKKOS_FORCEINLINE_FUNCTION void copy(MatrixRows<ScalarType const> const& rows, ScalarType* scratch) const {
+    Copy const copy_rows(m_member.team_rank());
+    copy_rows(rows, scratch);
+    if constexpr (splits_ahead) copy_rows.copy_padding(rows, scratch);  // the powers
+  }
   KOKKOS_FORCEINLINE_FUNCTION void copy_keys(Tile const& tile) const {
     if (m_packed_keys)
-      KeyCopy(m_member.team_rank())(from(m_keys, tile), key_stage());
+      copy<KeyCopy>(from(m_keys, tile), key_stage());
     else
       copy_rows_ahead<shape.keys, shape.head_columns, head_stride, shape.warps>(m_member, from(m_keys, tile),
                                                                                 key_stage(), false);
   }
   KOKKOS_FORCEINLINE_FUNCTION void copy_values(Tile const& tile) const {
     if (m_packed_values)
-      ValueCopy(m_member.team_rank())(from(m_values, tile), value_stage());
+      copy<ValueCopy>(from(m_values, tile), value_stage());
     else
       copy_rows_ahead<shape.keys, shape.value_columns, value_stride, shape.warps>(m_member, from(m_values, tile),
                                                                                   value_stage(), false);

@@ -18,10 +18,10 @@ void MmaForwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& s
                                                          ForwardArguments<ScalarType> const& arguments,
                                                          OptionScores<ScalarType> const& scores, OptionMask const& mask,
                                                          WeightDropout<accumulation_t<ScalarType>> const& dropout,
-                                                         MmaForwardTiles const& tiles) {
+                                                         MmaForwardTiles const& tiles, std::byte* workspace) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
     with_options_in_use(arguments, scores, mask, dropout,
-                        [&](auto const&... options) { mma_forward(space, arguments, options..., tiles); });
+                        [&](auto const&... options) { mma_forward(space, arguments, options..., tiles, workspace); });
 }
 
 }  // namespace KokkosAttention::Impl

@@ -21,9 +21,9 @@ KOKKOS_FUNCTION index_t mma_forward_items(ForwardArguments<ScalarType> const& ar
 }
 
 /// What a team of a forward kernel does: some of the work items.
-/// \tparam scale_is_power see MmaEngine
+/// \tparam scale_is_power, splits_ahead see MmaEngine
 template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights,
-          bool scale_is_power = false>
+          bool scale_is_power = false, bool splits_ahead = false>
 struct MmaForwardTeam {
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
   // What is known when compiled saves divisions, for which a team waits before its first product. In float64 compilers
@@ -38,8 +38,8 @@ struct MmaForwardTeam {
   index_t matrices_in_turns;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
-    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>, scale_is_power> engine(member, arguments,
-                                                                                                   tile);
+    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>, scale_is_power, splits_ahead> engine(
+        member, arguments, tile);
     index_t const items = work_items(arguments, Side::queries, queries()) * tile.value_parts;
     for (index_t n = member.league_rank(); n < items; n += member.league_size()) {
       // Divisions of 64 bits take as long as a part of a short sequence.

@@ -33,7 +33,8 @@ template <class ExecutionSpace, Scalar ScalarType>
 struct MmaForwardInstance {
   static void run(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments,
                   OptionScores<ScalarType> const& scores, OptionMask const& mask,
-                  WeightDropout<accumulation_t<ScalarType>> const& dropout, MmaForwardTiles const& tiles);
+                  WeightDropout<accumulation_t<ScalarType>> const& dropout, MmaForwardTiles const& tiles,
+                  std::byte* workspace);
 };
 
 template <class ExecutionSpace, Scalar ScalarType>

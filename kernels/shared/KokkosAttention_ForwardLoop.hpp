@@ -22,8 +22,11 @@
 ///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
 ///     engine.draw(tile, dropout)     draws which weights are kept
 ///     engine.load_first(tile)        begins to bring the first tile in; this and prefetch are for engines that load
-///     ahead engine.load_keys(tile)         brings a tile of keys in engine.prefetch(tile, exists)  the tile that is
-///     next to be loaded, if there is one engine.multiply_query_key(t)   scores = scale * Q K^T
+///                                    ahead
+///     engine.load_keys(tile)         brings a tile of keys in
+///     engine.prefetch(tile, exists)  the tile that is next to be loaded, if there is one
+///     engine.with_scores(tile, f)    f(scores), if there is one: what follows then takes these scores after the tile
+///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
 ///                                    row.add(tensor, b, h), if there is one, adds a bias, row.keep(keys_of) drops the
@@ -96,8 +99,6 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
     set_keys(next, next_begin);
     if constexpr (requires { engine.prefetch(next, true); }) engine.prefetch(next, next_covers != Coverage::none);
     if (dropout.active()) engine.draw(tile, dropout);
-    engine.multiply_query_key(tile);
-    engine.load_values(tile);
     auto const update_row = [&](auto const& row) {
       scores.apply(row, sequence, tile.head);
       if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
@@ -109,11 +110,20 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
     auto const keys_of = [&](index_t begin, index_t end) {
       return Impl::key_range(mask, tile.batch, tile.head, begin, end);
     };
-    if constexpr (requires { engine.for_each_row(tile, update_row, keys_of); })
-      engine.for_each_row(tile, update_row, keys_of);
+    constexpr bool leaves_out = requires { engine.for_each_row(tile, update_row, keys_of); };
+    auto const compute        = [&](auto&... of_tile) {
+      engine.multiply_query_key(tile, of_tile...);
+      engine.load_values(tile);
+      if constexpr (leaves_out)
+        engine.for_each_row(tile, of_tile..., update_row, keys_of);
+      else
+        engine.for_each_row(tile, of_tile..., update_row);
+      engine.accumulate_output(tile, of_tile...);
+    };
+    if constexpr (requires { engine.with_scores(tile, compute); })
+      engine.with_scores(tile, compute);
     else
-      engine.for_each_row(tile, update_row);
-    engine.accumulate_output(tile);
+      compute();
   }
   engine.finish(tile);
 }

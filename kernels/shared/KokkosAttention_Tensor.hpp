@@ -29,6 +29,7 @@ struct Tensor {
     if (data != nullptr) part.data += i * stride[2] + j * stride[3];
     return part;
   }
+  Tensor<T const> read_only() const { return {data, {stride[0], stride[1], stride[2], stride[3]}}; }
   /// Where the matrix of one batch entry and head begins.
   KOKKOS_FORCEINLINE_FUNCTION T* matrix(index_t b, index_t h) const { return data + b * stride[0] + h * stride[1]; }
 };

@@ -10,6 +10,7 @@
 #include <KokkosAttention_MmaBiasEngine.hpp>
 #include <KokkosAttention_MmaForwardTeam.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaSplitAhead.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
@@ -46,6 +47,25 @@ WarpEmulation::League league(Tile const& tile, index_t items, Schedule const& sc
           tile.scratch_bytes + KA::Impl::mma_scratch_alignment, schedule.order, std::move(readable)};
 }
 
+/// The arguments with split keys and values, whose rows lie in the workspace.
+template <int n, class T>
+KA::Impl::ForwardArguments<T> split_ahead(KA::Impl::ForwardArguments<T> const& arguments,
+                                          std::vector<std::byte>& workspace, Schedule const& schedule) {
+  KA::Impl::MmaShape const shape = KA::Impl::mma_shapes<T>[n];
+  KA::Impl::WorkspaceCarver count(nullptr);
+  KA::Impl::MmaSplitArrays<T>(count, arguments, shape);
+  workspace.assign(count.bytes(), std::byte(0xff));
+  return KA::Impl::with_split_rows<n>(arguments, workspace.data(), [&](auto padded_columns, auto const& job) {
+    using Team = KA::Impl::MmaSplitTeam<T, WarpEmulation::Member, decltype(padded_columns)::value>;
+    WarpEmulation::run(WarpEmulation::League{static_cast<int>(Team::teams(job)),
+                                             Team::warps,
+                                             Team::scratch_bytes() + KA::Impl::mma_scratch_alignment,
+                                             schedule.order,
+                                             {memory_of(job.from, job.batch, job.heads, job.length, job.columns)}},
+                       Team{job});
+  });
+}
+
 template <int n, class T, class Scores, class M, class Dropout>
 void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores const& scores, M const& mask,
                        Dropout const& dropout, KA::Impl::MmaTile const& tile, Schedule const& schedule) {
@@ -53,6 +73,20 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
     if (tile.shape != n) return run_forward_shape<n + 1>(arguments, scores, mask, dropout, tile, schedule);
     using WarpEmulation::Member;
     index_t const items = KA::Impl::mma_forward_items(arguments, tile);
+    if constexpr (KA::Impl::MmaArithmetic<T>::splits && KA::Impl::is_plain<Dropout> &&
+                  KA::Impl::has_split_ahead_kernel(KA::Impl::mma_shapes<T>[n]))
+      if (tile.splits_ahead) {
+        using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, false, true>;
+        std::vector<std::byte> workspace;
+        auto const split   = split_ahead<n>(arguments, workspace, schedule);
+        auto const columns = [](auto const& tensor) { return tensor.stride[2]; };
+        return WarpEmulation::run(
+            league(tile, items, schedule,
+                   {memory_of(split.q, split.batch, split.q_heads, split.q_len, split.head_dim),
+                    memory_of(split.k, split.batch, split.kv_heads, split.k_len, columns(split.k)),
+                    memory_of(split.v, split.batch, split.kv_heads, split.k_len, columns(split.v))}),
+            Team{split, scores, mask, dropout, tile, 3});
+      }
     KA::Impl::with_kind_of_scale<T, Dropout>(arguments.scale, [&](auto is_power) {
       using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
       WarpEmulation::run(league(tile, items, schedule, inputs(arguments)),

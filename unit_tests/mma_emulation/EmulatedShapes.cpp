@@ -231,6 +231,30 @@ TEMPLATE_TEST_CASE("outputs that the emulated mma engine computes in parts", "[m
   require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile, Schedule{order, 5}), problem);
 }
 
+TEST_CASE("keys and values that are split ahead give the bits of others in the emulated mma engine",
+          "[mma][emulation]") {
+  int const number  = GENERATE(range(0, KA::Impl::mma_shape_count<float>));
+  bool const causal = GENERATE(false, true);
+  CAPTURE(number, causal);
+  auto const& shape = KA::Impl::mma_shapes<float>[number];
+  if (!KA::Impl::has_split_ahead_kernel(shape)) return;
+  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = shape.value_columns - (causal ? 0 : 12);
+  MmaTile tile = KA::Impl::lay_out_mma_tile<float>({head_dim, value_dim, h100_scratch}, number);
+  Random random(548);
+  auto problem           = random_problem<float>(random, {2, 2, 1, 30, 2 * tile.keys + 5, head_dim, value_dim});
+  problem.options.causal = causal;
+  auto const run         = [&](bool ahead, Order order) {
+    tile.splits_ahead = ahead;
+    return emulate_forward<Kokkos::LayoutRight>(problem, tile, Schedule{order});
+  };
+  auto const expected = run(false, Order::in_turns);
+  for (Order const order : {Order::first_ahead, Order::last_ahead}) {
+    auto const found = run(true, order);
+    require_same_bits(found.out, expected.out);
+    require_same_bits(found.lse, expected.lse);
+  }
+}
+
 TEMPLATE_TEST_CASE("teams of few warps give the bits of others in the emulated mma engine", "[mma][emulation]",
                    MMA_TYPES) {
   int const length = GENERATE(30, 64), head_dim = GENERATE(24, 64);

@@ -1,0 +1,172 @@
+// SPDX-FileCopyrightText: Copyright Kokkos Attention contributors
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef KOKKOSATTENTION_MMASPLITAHEAD_HPP
+#define KOKKOSATTENTION_MMASPLITAHEAD_HPP
+
+#include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_Launch.hpp>
+#include <KokkosAttention_MatrixRows.hpp>
+#include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaTiles.hpp>
+#include <KokkosAttention_Workspace.hpp>
+
+#include <Kokkos_Core.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
+/// \file
+/// Keys and values of types whose numbers are split (MmaArithmetic::splits), split once for all tiles of queries that
+/// read them. The rows lie in the workspace as they do in scratch, with their powers, so results are the same.
+
+namespace KokkosAttention::Impl {
+
+/// Queries that must read the same keys: for fewer, splitting these in each tile takes less time than a kernel that
+/// reads and writes them once more.
+inline constexpr index_t least_readers_of_split_rows = 2048;
+
+/// Shapes for short sequences have none.
+constexpr bool has_split_ahead_kernel(MmaShape const& shape) { return shape.longest == 0; }
+
+/// Whether a forward call splits keys and values ahead. Where the output is computed in parts, powers are those of a
+/// part of the values' columns.
+template <Scalar ScalarType>
+bool splits_ahead(ForwardArguments<ScalarType> const& arguments, MmaForwardTiles const& tiles) {
+  if constexpr (MmaArithmetic<ScalarType>::splits) {
+    if (!arguments.plain || tiles.count != 1 || tiles.tile[0].value_parts != 1) return false;
+    if (!has_split_ahead_kernel(mma_shapes<ScalarType>[tiles.tile[0].shape])) return false;
+    index_t const sequences = arguments.packed() ? std::max(1, arguments.packed_sequences) : 1;
+    return arguments.q_len / sequences * arguments.group() >= least_readers_of_split_rows;
+  } else {
+    return false;
+  }
+}
+
+/// A tensor's rows, and where they go: to rows as they lie in scratch.
+template <Scalar ScalarType>
+struct MmaSplitJob {
+  Tensor<ScalarType const> from;
+  ScalarType* to;
+  int batch, heads;
+  index_t length;
+  int columns;
+};
+
+/// Splits some rows of one matrix.
+template <Scalar ScalarType, class Member, int padded_columns>
+struct MmaSplitTeam {
+  using Arithmetic = MmaArithmetic<ScalarType>;
+
+  static constexpr int warps = 8, rows = 64, stride = Arithmetic::stride(padded_columns);
+
+  KOKKOS_INLINE_FUNCTION static constexpr std::size_t scratch_bytes() { return rows * stride * sizeof(ScalarType); }
+
+  MmaSplitJob<ScalarType> job;
+
+  static index_t teams(MmaSplitJob<ScalarType> const& job) {
+    return (job.length + rows - 1) / rows * job.batch * job.heads;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
+    auto* const scratch = as_shared(
+        static_cast<ScalarType*>(member.team_scratch(0).get_shmem_aligned(scratch_bytes(), mma_scratch_alignment)));
+    index_t const parts = (job.length + rows - 1) / rows, matrix = member.league_rank() / parts,
+                  first = (member.league_rank() - matrix * parts) * rows;
+    int const count     = static_cast<int>(Kokkos::min(index_t(rows), job.length - first));
+    MatrixRows<ScalarType const> const source(job.from, static_cast<int>(matrix / job.heads),
+                                              static_cast<int>(matrix % job.heads), first, count, job.columns);
+    bool const in_packs = copies_in_packs(source);
+    copy_rows_ahead<rows, padded_columns, stride, warps>(member, source, scratch, in_packs);
+    wait_for_copies();
+    split_rows<Arithmetic, rows, padded_columns, warps>(member, scratch, in_packs);
+    member.team_barrier();
+    auto* const to         = reinterpret_cast<Pack*>(job.to + (matrix * job.length + first) * stride);
+    auto const* const from = reinterpret_cast<Pack const*>(scratch);
+    for (int n = 32 * member.team_rank() + MmaLane::here().number(); n < count * stride / 4; n += 32 * warps)
+      to[n] = from[n];
+  }
+
+ private:
+  struct alignas(16) Pack {
+    ScalarType value[4];
+  };
+};
+
+/// Keys and values in a call's workspace.
+template <Scalar ScalarType>
+struct MmaSplitArrays {
+  Tensor<ScalarType> k, v;
+
+  /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
+  MmaSplitArrays(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& arguments, MmaShape const& shape)
+      : k(take(carver, arguments, shape.head_columns)), v(take(carver, arguments, shape.value_columns)) {}
+
+ private:
+  static Tensor<ScalarType> take(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& a, int columns) {
+    index_t const row = MmaArithmetic<ScalarType>::stride(columns), matrix = a.k_len * row, entry = matrix * a.kv_heads;
+    return {carver.take<ScalarType>(static_cast<std::size_t>(entry) * a.batch), {entry, matrix, row, 1}};
+  }
+};
+
+template <Scalar ScalarType>
+std::size_t mma_forward_workspace(AttentionArguments<ScalarType> const& arguments, MmaForwardTiles const& tiles) {
+  WorkspaceCarver carver(nullptr);
+  if (tiles.count > 0 && tiles.tile[0].splits_ahead)
+    MmaSplitArrays<ScalarType> const arrays(carver, arguments, mma_shapes<ScalarType>[tiles.tile[0].shape]);
+  return carver.bytes();
+}
+
+/// Calls split(padded columns, job) for keys and for values, and returns the arguments of kernels of a shape that read
+/// what comes of it.
+template <int shape_number, Scalar ScalarType, class Split>
+ForwardArguments<ScalarType> with_split_rows(ForwardArguments<ScalarType> arguments, std::byte* workspace,
+                                             Split const& split) {
+  constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
+  WorkspaceCarver carver(workspace);
+  MmaSplitArrays<ScalarType> const arrays(carver, arguments, shape);
+  auto const job = [&](Tensor<ScalarType const> const& from, Tensor<ScalarType> const& to, int columns) {
+    return MmaSplitJob<ScalarType>{from, to.data, arguments.batch, arguments.kv_heads, arguments.k_len, columns};
+  };
+  split(std::integral_constant<int, shape.head_columns>(), job(arguments.k, arrays.k, arguments.head_dim));
+  split(std::integral_constant<int, shape.value_columns>(), job(arguments.v, arrays.v, arguments.value_dim));
+  arguments.k = arrays.k.read_only();
+  arguments.v = arrays.v.read_only();
+  return arguments;
+}
+
+template <class ExecutionSpace, Scalar ScalarType, int padded_columns>
+struct MmaSplitKernel {
+  using Policy = Kokkos::TeamPolicy<ExecutionSpace, Kokkos::LaunchBounds<256>>;
+  using Member = typename Policy::member_type;
+  using Team   = MmaSplitTeam<ScalarType, Member, padded_columns>;
+
+  Team team;
+
+  KOKKOS_FUNCTION void operator()(Member const& member) const { team(member); }
+};
+
+template <int padded_columns, class ExecutionSpace, Scalar ScalarType>
+void split_rows_ahead(ExecutionSpace const& space, MmaSplitJob<ScalarType> const& job) {
+  using Kernel = MmaSplitKernel<ExecutionSpace, ScalarType, padded_columns>;
+  using Team   = typename Kernel::Team;
+  if (Team::teams(job) == 0) return;
+  typename Kernel::Policy policy(space, static_cast<int>(Team::teams(job)), Team::warps, 32);
+  policy.set_scratch_size(0, Kokkos::PerTeam(Team::scratch_bytes() + mma_scratch_alignment));
+  Kokkos::parallel_for("KokkosAttention::split (mma)", as_kernel_argument(policy), Kernel{{job}});
+}
+
+/// Splits keys and values, and returns the arguments of kernels of a shape that read them.
+template <int shape_number, class ExecutionSpace, Scalar ScalarType>
+ForwardArguments<ScalarType> split_ahead(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments,
+                                         std::byte* workspace) {
+  return with_split_rows<shape_number>(arguments, workspace, [&](auto padded_columns, auto const& job) {
+    split_rows_ahead<decltype(padded_columns)::value>(space, job);
+  });
+}
+
+}  // namespace KokkosAttention::Impl
+
+#endif
