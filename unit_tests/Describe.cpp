@@ -30,7 +30,8 @@ TEST_CASE("describe tells engine, tile and memory", "[describe]") {
                                            std::to_string(tile.keys) + " keys"));
       REQUIRE_THAT(text, ContainsSubstring("scratch " + std::to_string(tile.scratch_bytes) + " bytes a team"));
     };
-    if (KA::Impl::MmaForwardTiles const tiles = KA::Impl::mma_tiles(space, arguments); tiles.count > 0)
+    auto const forward = KA::Impl::make_forward_arguments(q, k, v, out, KA::Impl::NoLse{}, {});
+    if (KA::Impl::MmaForwardTiles const tiles = KA::Impl::mma_tiles(space, forward); tiles.count > 0)
       require_tile("mma", tiles.tile[0]);
     else
       require_tile("portable", KA::Impl::PortableInstance<Space, float>::tile(arguments));
@@ -57,7 +58,7 @@ TEST_CASE("describe tells the same of the backward pass", "[describe]") {
   REQUIRE_THAT(all, ContainsSubstring("backward of float on " + std::string(Space::name())));
   auto const arguments = KA::Impl::make_attention_arguments(q, k, v, {});
   bool const on_host   = KA::Impl::host_kernels_for<Space>(arguments) != nullptr,
-             mma       = KA::Impl::mma_tiles(space, arguments).count > 0;
+             mma       = KA::Impl::mma_tiles(space, KA::Impl::make_forward_arguments(q, k, v, out, lse, {})).count > 0;
   REQUIRE_THAT(all, ContainsSubstring(on_host ? "engine: host" : mma ? "engine: mma" : "engine: portable"));
   for (char const* part : {"dbias tile: ", "deterministic: yes\n"}) REQUIRE_THAT(all, ContainsSubstring(part));
   // A host's threads compute them together where there are enough sequences for all threads.
