@@ -34,17 +34,22 @@ auto make_forward_arguments(Q const& q, K const& k, V const& v, Out const& out, 
   return arguments;
 }
 
-/// Bytes of workspace; most calls need none, as the fused engines keep their intermediate results in team scratch.
+struct ForwardWorkspace {
+  std::size_t bytes = 0;
+  bool needed       = true;  // else the call does without, slower
+};
+
+/// Most calls need none, as the fused engines keep their intermediate results in team scratch.
 template <bool with_functors, class Space, class ScalarType>
-std::size_t forward_workspace(Space const& space, ForwardArguments<ScalarType> const& arguments) {
+ForwardWorkspace forward_workspace(Space const& space, ForwardArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<Space>)
     if (MmaForwardTiles const tiles = mma_tiles<Space, ScalarType>(space, arguments); tiles.count > 0)
-      return mma_forward_workspace<ScalarType>(arguments, tiles);
+      return {mma_forward_workspace<ScalarType>(arguments, tiles), false};
   if constexpr (!with_functors && runs_on_host<Space>) {
     if (HostKernels const* const host = host_kernels_for<Space, ScalarType>(arguments); host != nullptr)
-      return host_forward_workspace<ScalarType>(*host, arguments);
+      return {host_forward_workspace<ScalarType>(*host, arguments)};
   }
-  return 0;
+  return {};
 }
 
 /// Checks all arguments, and returns them as kernels take them.
@@ -69,12 +74,12 @@ auto checked_forward_arguments(Space const& space, ArgumentChecker const& check,
   }
   check_options(check, q, k, options);
   (check_functor<Space>(check, functors), ...);
-  auto arguments          = make_forward_arguments(q, k, v, out, lse, options);
-  arguments.plain         = leaves_options_alone(arguments, make_scores(options), make_mask(options),
-                                                 WeightDropout<Accumulation>(options.dropout));
-  std::size_t const bytes = forward_workspace<sizeof...(Functors) != 0>(space, arguments);
-  check_workspace(check, options.workspace, bytes);
-  return std::pair(arguments, bytes);
+  auto arguments                   = make_forward_arguments(q, k, v, out, lse, options);
+  arguments.plain                  = leaves_options_alone(arguments, make_scores(options), make_mask(options),
+                                                          WeightDropout<Accumulation>(options.dropout));
+  ForwardWorkspace const workspace = forward_workspace<sizeof...(Functors) != 0>(space, arguments);
+  if (workspace.needed) check_workspace(check, options.workspace, workspace.bytes);
+  return std::pair(arguments, workspace.bytes);
 }
 
 template <ExecutionSpace Space, AttentionView Q, AttentionView K, AttentionView V, AttentionView Out, class Lse,
@@ -88,8 +93,10 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
   auto const mask   = make_mask(options, functors...);
   WeightDropout<accumulation_t<ScalarType>> const dropout(options.dropout);
   if constexpr (compiled_for_mma<Space>) {
-    if (MmaForwardTiles const tiles = mma_tiles(space, arguments); tiles.count > 0) {
-      auto const workspace = workspace_or_allocate(space, options.workspace, bytes);
+    if (MmaForwardTiles tiles = mma_tiles(space, arguments); tiles.count > 0) {
+      // Nothing is allocated for it: that would take longer than short calls do, and wait for what runs.
+      tiles.tile[0].splits_ahead = tiles.tile[0].splits_ahead && options.workspace.extent(0) >= bytes;
+      auto const& workspace      = options.workspace;
       if constexpr (sizeof...(Functors) != 0)
         with_functors_and_options_in_use(
             arguments, options, dropout,

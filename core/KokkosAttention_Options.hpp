@@ -78,7 +78,8 @@ struct Options {
   Kokkos::View<index_t const*, Kokkos::LayoutStride, MemorySpace> k_offsets = {};
   /// Gradients with the same bits on every run; false allows a faster order of sums where an engine has one.
   bool deterministic = true;
-  /// Memory for the call to use instead of allocating: at least `workspace_size(...)` bytes.
+  /// Memory for the call to use instead of allocating: at least `workspace_size(...)` bytes. Calls that run at the same
+  /// time need one each.
   Kokkos::View<std::byte*, MemorySpace> workspace = {};
 };
 

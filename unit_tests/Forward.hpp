@@ -9,6 +9,8 @@
 #include "Reference.hpp"
 #include "Views.hpp"
 
+#include <vector>
+
 /// \file
 /// Running a host problem on the device, and checking what comes back.
 
@@ -30,6 +32,15 @@ Problem<T> random_problem(Random& random, Shape const& s, double deviation = 1.)
           random.tensor<T>(s.batch, s.kv_heads, s.k_len, s.head_dim, deviation),
           random.tensor<T>(s.batch, s.kv_heads, s.k_len, s.value_dim),
           {}};
+}
+
+/// Where packed sequences begin, and the last one ends.
+using Offsets = std::vector<KA::index_t>;
+
+inline Kokkos::View<KA::index_t const*, Kokkos::LayoutStride, Kokkos::HostSpace> host_offsets(Offsets const& values) {
+  Kokkos::View<KA::index_t*, Kokkos::HostSpace> const view("offsets", values.size());
+  for (std::size_t n = 0; n < values.size(); ++n) view(n) = values[n];
+  return view;
 }
 
 /// Drops weights, by the mask that the library says it uses.

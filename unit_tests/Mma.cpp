@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Extremes.hpp"
+#include "UserFunctors.hpp"
 
 #include <KokkosAttention_MmaCopy.hpp>
 
@@ -14,6 +15,8 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 /// \file
@@ -415,25 +418,83 @@ TEST_CASE("keys and values that are split ahead give the bits of those that team
   require_same_bits(found.lse, expected.lse);
 }
 
-TEST_CASE("which calls split keys and values ahead", "[mma][describe]") {
-  if (!device_has_mma()) SKIP("no device with matrix instructions");
-  using Catch::Matchers::ContainsSubstring;
+TEST_CASE("which calls split keys and values ahead", "[mma]") {
   Space const space;
-  auto const bytes = [&](int heads, int length, int value_dim, KA::Options<float, MemorySpace> const& options = {}) {
-    DeviceTensor<float, Kokkos::LayoutRight> const q("q", 1, heads, length, 32), k("k", 1, 1, length, 32),
-        v("v", 1, 1, length, value_dim), out("out", 1, heads, length, value_dim);
-    std::size_t const size = KA::workspace_size(space, q, k, v, out, options);
-    std::string const text = KA::describe(space, q, k, v, out, options);
-    REQUIRE_THAT(text, ContainsSubstring("workspace: " + std::to_string(size) + " bytes"));
-    REQUIRE((text.find("keys and values: split once") != std::string::npos) == (size > 0));
-    return size;
+  auto const splits = [&](Shape const& s, KA::Options<float, MemorySpace> const& options = {}) {
+    DeviceTensor<float, Kokkos::LayoutRight> const q("q", s.batch, s.heads, s.q_len, s.head_dim),
+        k("k", s.batch, s.kv_heads, s.k_len, s.head_dim), v("v", s.batch, s.kv_heads, s.k_len, s.value_dim),
+        out("out", s.batch, s.heads, s.q_len, s.value_dim);
+    auto const call  = KA::Impl::checked_forward_arguments(space, KA::Impl::ArgumentChecker("test"), q, k, v, out,
+                                                           KA::Impl::NoLse{}, options);
+    auto const tiles = choose_mma_tiles<float>({s.head_dim, s.value_dim, h100_scratch, {s.q_len, s.q_len}});
+    bool const found = KA::Impl::splits_ahead(call.first, tiles);
+    if (device_has_mma()) {
+      std::size_t const bytes = KA::workspace_size(space, q, k, v, out, options);
+      REQUIRE((bytes > 0) == found);
+      REQUIRE((KA::describe(space, q, k, v, out, options).find("keys and values: split once") != std::string::npos) ==
+              found);
+      if (found) REQUIRE(bytes >= sizeof(float) * s.batch * s.kv_heads * s.k_len * (s.head_dim + s.value_dim));
+    }
+    return found;
   };
-  std::size_t const row = 64 + 4;
-  REQUIRE(bytes(1, 2048, 32) >= 2048 * 2 * row * sizeof(float));
-  REQUIRE(bytes(8, 256, 32) >= 256 * 2 * row * sizeof(float));
-  REQUIRE(bytes(1, 1024, 32) == 0);
-  REQUIRE(bytes(1, 2048, 200) == 0);                   // outputs in parts
-  REQUIRE(bytes(1, 2048, 32, {.softcap = 10.}) == 0);  // kernels for plain calls only
+  REQUIRE(splits({1, 1, 1, 2048, 40, 64, 64}));
+  REQUIRE(splits({1, 8, 1, 256, 40, 32, 64}));
+  REQUIRE(splits({2, 2, 2, 2048, 40, 100, 128}));
+  REQUIRE_FALSE(splits({1, 1, 1, 2047, 40, 64, 64}));
+  REQUIRE_FALSE(splits({1, 32, 1, 64, 40, 64, 64}));                     // teams of few warps
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 64, 200}));                   // outputs in parts
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 28, 64}));                    // padded to more than twice the columns
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 64, 64}, {.softcap = 10.}));  // not plain
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 63, 64}));                    // rows that are not copied in packs
+  KA::Impl::Tensor<float const> const shared{nullptr, {0, 640, 64, 1}};
+  REQUIRE(KA::Impl::broadcasts(shared, 2, 1));
+  REQUIRE_FALSE(KA::Impl::broadcasts(shared, 1, 2));
+}
+
+/// Output and LSE with a workspace of so many bytes, and whether the call has written to it.
+template <class... Functors>
+std::pair<Outputs<float>, bool> run_with_workspace(Problem<float> const& problem, std::size_t bytes,
+                                                   Functors const&... functors) {
+  using Layout = Kokkos::LayoutRight;
+  auto const q = to_device<Layout>(problem.q), k = to_device<Layout>(problem.k), v = to_device<Layout>(problem.v);
+  auto const out = poisoned<float, Layout>(q.extent(0), q.extent(1), q.extent(2), v.extent(3));
+  auto const lse = poisoned<float, Layout>(q.extent(0), q.extent(1), q.extent(2), 1);
+  auto options   = to_device<Layout>(problem.options);
+  if (bytes > 0) options.workspace = Kokkos::View<std::byte*, MemorySpace>("workspace", bytes);
+  KA::forward(Space(), q, k, v, out, Kokkos::subview(lse, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0), options,
+              functors...);
+  auto const workspace = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), options.workspace);
+  bool written         = false;
+  for (std::size_t n = 0; n < bytes; ++n) written = written || workspace(n) != std::byte(0);
+  return {{to_host(out), to_host(lse)}, written};
+}
+
+TEST_CASE("forward in float32 splits keys and values in the workspace that it is given", "[mma]") {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  bool const packed = GENERATE(false, true), scored = GENERATE(false, true);
+  CAPTURE(packed, scored);
+  Random random(207);
+  auto problem           = random_problem<float>(random, {1, 16, 1, 260, 400, 64, 64});
+  problem.options.causal = true;
+  if (packed) {
+    problem.options.q_offsets = host_offsets({0, 130, 260});
+    problem.options.k_offsets = host_offsets({0, 180, 400});
+  }
+  std::size_t const bytes = sizeof(float) * 400 * 2 * (64 + 4) + 1024;
+  auto const check        = [&](auto const&... functors) {
+    auto const given = run_with_workspace(problem, bytes, functors...),
+               none  = run_with_workspace(problem, 0, functors...),
+               small = run_with_workspace(problem, 100, functors...);
+    REQUIRE(given.second);
+    REQUIRE_FALSE(small.second);
+    for (auto const& found : {given, small}) {
+      require_same_bits(found.first.out, none.first.out);
+      require_same_bits(found.first.lse, none.first.lse);
+    }
+  };
+  if (scored) return check(Ripple<float>());
+  check();
+  if (!packed) check_forward(problem);
 }
 
 TEMPLATE_TEST_CASE("scales of any sign", "[mma]", MMA_TYPES) {

@@ -16,14 +16,6 @@
 
 namespace Test {
 
-using Offsets = std::vector<KA::index_t>;
-
-Kokkos::View<KA::index_t const*, Kokkos::LayoutStride, Kokkos::HostSpace> host_offsets(Offsets const& values) {
-  Kokkos::View<KA::index_t*, Kokkos::HostSpace> const view("offsets", values.size());
-  for (std::size_t n = 0; n < values.size(); ++n) view(n) = values[n];
-  return view;
-}
-
 /// Rows [begin, end) of dimension `d`; all of a dimension that broadcasts.
 template <class View>
 auto rows(View const& t, int d, KA::index_t begin, KA::index_t end, bool broadcasts = false) {

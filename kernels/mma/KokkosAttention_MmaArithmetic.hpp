@@ -44,7 +44,7 @@
 ///     column(n, e, lane)               the column of element e of block n of sums that right_of_rows gives
 ///     Exponential                      of weights
 ///     packs_own_rows                   own rows lie as lanes take them, number (row, column) of 16 at packed_place
-///     splits                           rows are split into pieces, in their place, when they have arrived
+///     splits                           rows are split into pieces, in their place in scratch
 ///     scales_own_rows                  own rows are then multiplied by the scale's power of two, scores by the rest of
 ///     it
 ///

@@ -180,15 +180,15 @@ class MmaEngine {
     }
   }
 
-  /// Calls f(scores), which have room for a third or two of the keys where the tile has no more: the last one of a
-  /// sequence, or before a mask's diagonal. Weights of keys that a tile does not have would be zero, so results are the
-  /// same.
+  /// Calls f(scores), which have room for a third or two of the keys where the tile has no more, the last one of a
+  /// sequence. Weights of keys that a tile does not have would be zero, so results are the same.
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void with_scores(Tile const& tile, F const& f) {
     if constexpr (has_parts) {
       int const keys = count(tile.key_begin, tile.key_end);
       if (keys <= shape.keys / 3) return with_blocks<key_blocks / 3>(f);
-      if (has_two_parts && keys <= 2 * shape.keys / 3) return with_blocks<2 * key_blocks / 3>(f);
+      if constexpr (has_two_parts)
+        if (keys <= 2 * shape.keys / 3) return with_blocks<2 * key_blocks / 3>(f);
     }
     with_blocks<key_blocks>(f);
   }

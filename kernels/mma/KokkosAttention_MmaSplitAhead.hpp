@@ -24,20 +24,30 @@
 
 namespace KokkosAttention::Impl {
 
-/// Queries that must read the same keys: for fewer, splitting these in each tile takes less time than a kernel that
-/// reads and writes them once more.
+/// Queries of the heads that read the same keys, of a sequence: for fewer, splitting these in each tile takes less time
+/// than a kernel that reads and writes them once more.
 inline constexpr index_t least_readers_of_split_rows = 2048;
 
 /// Shapes for short sequences have none.
 constexpr bool has_split_ahead_kernel(MmaShape const& shape) { return shape.longest == 0; }
 
-/// Whether a forward call splits keys and values ahead. Where the output is computed in parts, powers are those of a
-/// part of the values' columns.
+/// Whether matrices share their rows.
+template <class T>
+bool broadcasts(Tensor<T> const& tensor, int batch, int heads) {
+  return (batch > 1 && tensor.stride[0] == 0) || (heads > 1 && tensor.stride[1] == 0);
+}
+
+/// Whether a forward call splits keys and values ahead. Not where the copy would be much larger than they are, nor
+/// where the output is computed in parts, as powers then are those of a part of the values' columns.
 template <Scalar ScalarType>
 bool splits_ahead(ForwardArguments<ScalarType> const& arguments, MmaForwardTiles const& tiles) {
   if constexpr (MmaArithmetic<ScalarType>::splits) {
     if (!arguments.plain || tiles.count != 1 || tiles.tile[0].value_parts != 1) return false;
-    if (!has_split_ahead_kernel(mma_shapes<ScalarType>[tiles.tile[0].shape])) return false;
+    MmaShape const& shape = mma_shapes<ScalarType>[tiles.tile[0].shape];
+    if (!has_split_ahead_kernel(shape)) return false;
+    if (2 * arguments.head_dim < shape.head_columns || 2 * arguments.value_dim < shape.value_columns) return false;
+    if (broadcasts(arguments.k, arguments.batch, arguments.kv_heads)) return false;
+    if (broadcasts(arguments.v, arguments.batch, arguments.kv_heads)) return false;
     index_t const sequences = arguments.packed() ? std::max(1, arguments.packed_sequences) : 1;
     return arguments.q_len / sequences * arguments.group() >= least_readers_of_split_rows;
   } else {

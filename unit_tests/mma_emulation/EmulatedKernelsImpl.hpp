@@ -15,6 +15,7 @@
 #include <KokkosAttention_WeightDropout.hpp>
 
 #include <algorithm>
+#include <stdexcept>
 #include <type_traits>
 #include <vector>
 
@@ -76,7 +77,8 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
     if constexpr (KA::Impl::MmaArithmetic<T>::splits && KA::Impl::is_plain<Dropout> &&
                   KA::Impl::has_split_ahead_kernel(KA::Impl::mma_shapes<T>[n]))
       if (tile.splits_ahead) {
-        using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, false, true>;
+        constexpr bool scale_is_power = false, ahead = true;
+        using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, scale_is_power, ahead>;
         std::vector<std::byte> workspace;
         auto const split   = split_ahead<n>(arguments, workspace, schedule);
         auto const columns = [](auto const& tensor) { return tensor.stride[2]; };
@@ -87,6 +89,7 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
                     memory_of(split.v, split.batch, split.kv_heads, split.k_len, columns(split.v))}),
             Team{split, scores, mask, dropout, tile, 3});
       }
+    if (tile.splits_ahead) throw std::logic_error("no kernel of this call splits keys and values ahead");
     KA::Impl::with_kind_of_scale<T, Dropout>(arguments.scale, [&](auto is_power) {
       using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
       WarpEmulation::run(league(tile, items, schedule, inputs(arguments)),
