@@ -96,16 +96,14 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
     if (MmaForwardTiles tiles = mma_tiles(space, arguments); tiles.count > 0) {
       // Nothing is allocated for it: that would take longer than short calls do, and wait for what runs.
       tiles.tile[0].splits_ahead = tiles.tile[0].splits_ahead && options.workspace.extent(0) >= bytes;
-      auto const& workspace      = options.workspace;
+      std::byte* const workspace = options.workspace.data();
       if constexpr (sizeof...(Functors) != 0)
         with_functors_and_options_in_use(
             arguments, options, dropout,
-            [&, &call = arguments](auto const&... in_use) {
-              mma_forward(space, call, in_use..., tiles, workspace.data());
-            },
+            [&, &call = arguments](auto const&... in_use) { mma_forward(space, call, in_use..., tiles, workspace); },
             functors...);
       else
-        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles, workspace.data());
+        MmaForwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles, workspace);
       return;
     }
   }

@@ -25,6 +25,8 @@ namespace KokkosAttention::Impl {
 /// \tparam splits_ahead keys and values come split, see MmaSplitAhead.hpp
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power, bool splits_ahead>
 class MmaEngine {
+  static_assert(!splits_ahead || (MmaArithmetic<ScalarType>::splits && in_packs));
+
   static constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
 
   using Arithmetic = MmaArithmetic<ScalarType>;
@@ -93,20 +95,10 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void begin(Sequence const& sequence, Tile const& tile) {
     m_sequence        = sequence;
     int const kv_head = m_arguments.kv_head(tile.head);
-    m_keys            = {m_arguments.k,
-                         sequence.entry,
-                         kv_head,
-                         sequence.k_begin,
-                         0,
-              splits_ahead ? shape.head_columns : m_arguments.head_dim};
-    m_values          = {m_arguments.v.from(0, m_first_column),
-                         sequence.entry,
-                         kv_head,
-                         sequence.k_begin,
-                         0,
-                splits_ahead ? shape.value_columns : m_arguments.value_dim - m_first_column};
-    m_packed_keys     = in_packs || copies_in_packs(m_keys);
-    m_packed_values   = in_packs || copies_in_packs(m_values);
+    m_keys            = {m_arguments.k, sequence.entry, kv_head, sequence.k_begin, 0, key_columns()};
+    m_values = {m_arguments.v.from(0, m_first_column), sequence.entry, kv_head, sequence.k_begin, 0, value_columns()};
+    m_packed_keys   = in_packs || copies_in_packs(m_keys);
+    m_packed_values = in_packs || copies_in_packs(m_values);
     if (m_packed_keys) move_to_lane<KeyCopy>(m_keys);
     if (m_packed_values) move_to_lane<ValueCopy>(m_values);
     wait_for_copies();
@@ -264,6 +256,14 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void with_blocks(F const& f) {
     Sum scores[row_blocks][blocks];
     f(scores);
+  }
+
+  /// Of the rows that are copied: split ahead, they are padded.
+  KOKKOS_FORCEINLINE_FUNCTION int key_columns() const {
+    return splits_ahead ? shape.head_columns : m_arguments.head_dim;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION int value_columns() const {
+    return splits_ahead ? shape.value_columns : m_arguments.value_dim - m_first_column;
   }
 
   /// Compilers make of a number that they know to be small quicker code at 64 columns (3%), slower code at 128 (1.5%).

@@ -39,7 +39,7 @@ struct BackwardArrays {
     plan.set_partial_strides(partial.stride);
   }
 
-  Tensor<T const> computed_delta() const { return {delta.data, {delta.stride[0], delta.stride[1], 1, 0}}; }
+  Tensor<T const> computed_delta() const { return delta.read_only(); }
 };
 
 /// Of which batch entry, head and tile of the other side a tile of scores is.

@@ -25,7 +25,8 @@
 ///                                    ahead
 ///     engine.load_keys(tile)         brings a tile of keys in
 ///     engine.prefetch(tile, exists)  the tile that is next to be loaded, if there is one
-///     engine.with_scores(tile, f)    f(scores), if there is one: products and rows then take these scores after the tile
+///     engine.with_scores(tile, f)    f(scores), if there is one: products and rows then take these scores
+///                                    after the tile
 ///     engine.multiply_query_key(t)   scores = scale * Q K^T
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);

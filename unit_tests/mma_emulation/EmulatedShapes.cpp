@@ -222,6 +222,19 @@ TEMPLATE_TEST_CASE("every forward shape of the mma engine, emulated", "[mma][emu
   require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile, schedule), problem);
 }
 
+TEMPLATE_TEST_CASE("last tiles of any number of keys in the emulated mma engine", "[mma][emulation]", KA::half_t,
+                   KA::bhalf_t) {
+  int const head_dim = GENERATE(64, 128), sixths = GENERATE(1, 3, 5);
+  CAPTURE(head_dim, sixths);
+  auto const length  = KA::Impl::MmaLengths{1000, 1000};
+  MmaTile const tile = KA::Impl::choose_mma_tile<TestType>({head_dim, head_dim, h100_scratch, length});
+  REQUIRE(tile.keys % 6 == 0);
+  Random random(549);
+  auto const problem =
+      random_problem<TestType>(random, {1, 1, 1, 40, tile.keys * (6 + sixths) / 6 - 1, head_dim, head_dim});
+  require_forward(emulate_forward<Kokkos::LayoutRight>(problem, tile), problem);
+}
+
 TEMPLATE_TEST_CASE("outputs that the emulated mma engine computes in parts", "[mma][emulation]", MMA_TYPES) {
   Order const order = GENERATE(Order::first_ahead, Order::last_ahead);
   Random random(547);
