@@ -160,6 +160,7 @@ void describe_mma(std::ostream& text, MmaBackwardTile const& tile) {
   if (!shape.computes_bias()) name += taken_sequences(tile.lengths);
   if (shape.own == Side::queries) return describe_tile(text, name, tile.rows, tile.columns, tile);
   describe_tile(text, name, tile.columns, tile.rows, tile);
+  if (tile.splits_ahead) text << "  queries and d_out: split once, in the workspace\n";
 }
 
 /// \param portable_tile tile of a target; a bias gradient for which no tile fits is the portable engine's

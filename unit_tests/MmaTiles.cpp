@@ -288,6 +288,47 @@ TEST_CASE("which calls split keys and values ahead", "[mma]") {
   REQUIRE_FALSE(KA::Impl::broadcasts(shared, 1, 2));
 }
 
+TEST_CASE("which calls split queries and dO ahead", "[mma]") {
+  Space const space;
+  auto const splits = [&](Shape const& s, bool wants_keys = true, KA::Options<float, MemorySpace> const& options = {}) {
+    auto const array = [](int b, int h, KA::index_t l, int d) {
+      return DeviceTensor<float, Kokkos::LayoutRight>("array", b, h, l, d);
+    };
+    auto const q = array(s.batch, s.heads, s.q_len, s.head_dim), k = array(s.batch, s.kv_heads, s.k_len, s.head_dim),
+               v     = array(s.batch, s.kv_heads, s.k_len, s.value_dim),
+               out   = array(s.batch, s.heads, s.q_len, s.value_dim),
+               d_out = array(s.batch, s.heads, s.q_len, s.value_dim), dq = array(s.batch, s.heads, s.q_len, s.head_dim);
+    Kokkos::View<float***, MemorySpace> const lse("lse", s.batch, s.heads, s.q_len);
+    KA::Gradients<float, MemorySpace> gradients{.q = dq};
+    if (wants_keys) {
+      gradients.k = array(s.batch, s.kv_heads, s.k_len, s.head_dim);
+      gradients.v = array(s.batch, s.kv_heads, s.k_len, s.value_dim);
+    }
+    auto const call  = KA::Impl::checked_backward_arguments(space, KA::Impl::ArgumentChecker("test"), d_out, q, k, v,
+                                                            out, lse, gradients, options);
+    auto const tiles = choose_mma_backward_tiles<float>({s.head_dim, s.value_dim, h100_scratch, {s.k_len, s.k_len}},
+                                                        true, wants_keys, wants_keys, false);
+    REQUIRE(tiles.count > 0);
+    bool const found = KA::Impl::splits_ahead(call.first, tiles.tile[0]);
+    if (KA::Impl::device_has_mma(space)) {
+      std::size_t const bytes = KA::workspace_size(space, d_out, q, k, v, out, lse, gradients, options);
+      REQUIRE((bytes >= sizeof(float) * s.batch * s.heads * s.q_len * (s.head_dim + s.value_dim)) == found);
+      REQUIRE(
+          (KA::describe(space, d_out, q, k, v, out, lse, gradients, options).find("queries and d_out: split once") !=
+           std::string::npos) == found);
+    }
+    return found;
+  };
+  REQUIRE(splits({1, 1, 1, 40, 2048, 64, 64}));
+  REQUIRE(splits({2, 4, 2, 40, 2048, 100, 128}));
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2047, 64, 64}));
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 64}, false));                   // no kernel of five products
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 132}));                         // nor here
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 28}));                          // padded to more than twice the columns
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 64}, true, {.softcap = 10.}));  // not plain
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 63, 64}));                          // rows that are not copied in packs
+}
+
 TEST_CASE("a scale is a power of two times the rest of it", "[mma]") {
   double const infinity = std::numeric_limits<double>::infinity();
   double const factor = GENERATE_COPY(1., 0.125, 0.3, -0.25, -7., 1e300, 0x1p-1022, 0x1p-1030, 0., -infinity, infinity);

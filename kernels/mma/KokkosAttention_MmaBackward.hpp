@@ -8,12 +8,14 @@
 #include <KokkosAttention_MmaBiasGradient.hpp>
 #include <KokkosAttention_MmaPlain.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
+#include <KokkosAttention_MmaSplitAhead.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
 
 #include <Kokkos_Core.hpp>
 #include <Kokkos_Profiling_ScopedRegion.hpp>
 
 #include <climits>
+#include <optional>
 
 /// \file
 /// The mma engine's backward pass: one kernel for dQ, dK and dV, or one for dQ, and one for dK and dV together or one
@@ -21,9 +23,9 @@
 
 namespace KokkosAttention::Impl {
 
-/// \tparam scale_is_power see MmaEngine
+/// \tparam scale_is_power, splits_ahead see MmaBackwardTeam
 template <class ExecutionSpace, Scalar ScalarType, int shape_number, class Scores, Mask M, class DropoutOfWeights,
-          bool scale_is_power>
+          bool scale_is_power = false, bool splits_ahead = false>
 struct MmaBackwardKernel {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
@@ -36,8 +38,8 @@ struct MmaBackwardKernel {
   DropoutOfWeights dropout;
 
   KOKKOS_FUNCTION void operator()(Member const& member) const {
-    MmaBackwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights, scale_is_power>{data, scores, mask,
-                                                                                                   dropout}(member);
+    MmaBackwardTeam<shape_number, Member, ScalarType, Scores, M, DropoutOfWeights, scale_is_power, splits_ahead>{
+        data, scores, mask, dropout}(member);
   }
 };
 
@@ -47,13 +49,15 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
   if constexpr (shape_number < mma_backward_shape_count<ScalarType>) {
     constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
     if constexpr (!shape.computes_bias() && may_take<Scores, DropoutOfWeights>(shape)) {
-      auto const launch = [&](auto scale_is_power) {
+      auto const launch = [&](auto scale_is_power, auto... splits_ahead) {
         using Kernel = MmaBackwardKernel<ExecutionSpace, ScalarType, shape_number, Scores, M, DropoutOfWeights,
-                                         decltype(scale_is_power)::value>;
+                                         decltype(scale_is_power)::value, decltype(splits_ahead)::value...>;
         launch_mma_gradient(space, data.tile, mma_backward_items(data, Kernel::shape.own), most_teams,
                             Kernel{data, scores, mask, dropout});
       };
       if (data.tile.shape == shape_number) {
+        if constexpr (may_split_ahead<ScalarType, Scores, DropoutOfWeights>(shape))
+          if (data.tile.splits_ahead) return launch(std::false_type(), std::true_type());
         if constexpr (shape.turns)
           return with_kind_of_scale<ScalarType, DropoutOfWeights>(data.arguments.scale, launch);
         else
@@ -69,14 +73,17 @@ template <Scalar ScalarType>
 struct MmaBackwardArrays {
   BackwardArrays<accumulation_t<ScalarType>> shared;
   MmaTurnArrays<ScalarType> turns;
+  std::optional<MmaSplitArrays<ScalarType>> split;
 
   /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
   MmaBackwardArrays(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments,
                     BiasGradientPlan const& plan, MmaBackwardTiles const& tiles)
       : shared(carver, arguments, plan) {
-    for (int n = 0; n < tiles.count; ++n)
-      if (mma_backward_shapes<ScalarType>[tiles.tile[n].shape].turns)
-        turns = MmaTurnArrays<ScalarType>(carver, arguments, tiles.tile[n]);
+    for (int n = 0; n < tiles.count; ++n) {
+      MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tiles.tile[n].shape];
+      if (shape.turns) turns = MmaTurnArrays<ScalarType>(carver, arguments, tiles.tile[n]);
+      if (tiles.tile[n].splits_ahead) split.emplace(carver, arguments, shape);
+    }
   }
 };
 
@@ -114,7 +121,9 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
 
   compute_delta(space, arguments, arrays.shared.delta.data);
   for (int n = 0; n < tiles.count; ++n) {
-    MmaBackwardData<ScalarType> const data{arguments, delta, tiles.tile[n], arrays.turns};
+    MmaBackwardData<ScalarType> data{arguments, delta, tiles.tile[n], arrays.turns};
+    if constexpr (MmaArithmetic<ScalarType>::splits)
+      if (data.tile.splits_ahead) data.arguments = split_ahead(space, arguments, *arrays.split);
     MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[data.tile.shape];
     if (shape.computes_bias()) continue;
     if (shape.turns)

@@ -206,8 +206,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   /// Own rows that have just arrived: splits them, or scales those that scores are computed from.
   KOKKOS_FORCEINLINE_FUNCTION void prepare_own(Tile const& tile) const {
     if constexpr (Arithmetic::scales_own_rows)
-      scale_own_rows<Arithmetic, own_rows, shape.head_columns, shape.warps>(m_member, own_first(),
-                                                                            FactorParts(m_arguments.scale).power);
+      scale_own_rows<Arithmetic, own_rows, shape.head_columns, shape.warps>(
+          m_member, own_first(), power_of_scale<scale_is_power>(m_arguments.scale));
     split<own_rows>(first(own, tile), own_first());
     if constexpr (shape.own_arrays() == 2) split<own_rows>(second(own, tile), own_second());
   }
@@ -223,7 +223,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
                                               Position begin) const {
     // Where all warps meet but once a step, half of them copy while the others begin to multiply.
     constexpr int copying = layout.adds_late ? shape.warps / 2 : shape.warps;
-    MmaCopyingWarps<copying> const warps{m_member.team_rank() - (shape.warps - copying)};
+    int const lane        = splits ? hidden(m_lane.number()) : m_lane.number();
+    MmaCopyingWarps<copying> const warps{m_member.team_rank() - (shape.warps - copying), lane};
     if (copying < shape.warps && warps.team_rank() < 0) return;
     copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, q_or_k, other_first(),
                                                                         in_packs || copies_in_packs(q_or_k));

@@ -23,9 +23,9 @@ KOKKOS_FUNCTION index_t mma_backward_items(MmaBackwardData<ScalarType> const& da
 }
 
 /// What a team of a backward kernel does: some of the work items.
-/// \tparam scale_is_power see MmaEngine
+/// \tparam scale_is_power, splits_ahead see MmaEngine; queries and dO come split
 template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights,
-          bool scale_is_power = false>
+          bool scale_is_power = false, bool splits_ahead = false>
 struct MmaBackwardTeam {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
@@ -46,7 +46,7 @@ struct MmaBackwardTeam {
         work(engine, item / data.tile.parts);
       }
     } else if constexpr (shape.sharing == 1) {
-      work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs>>(member);
+      work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs, splits_ahead>>(member);
     } else if constexpr (shape.plain) {
       work_in_turns<MmaGroupsEngine<ScalarType, Member, shape_number>>(member);
     } else if constexpr (!exchanges_products<Arithmetic>) {

@@ -210,7 +210,8 @@ struct MmaBackwardTile {
   int scratch_level         = 0;
   std::size_t scratch_bytes = 0;
   int team_size = 0, vector_length = 32;
-  MmaLengths lengths = {};  // of the sequences that it is for
+  MmaLengths lengths = {};     // of the sequences that it is for
+  bool splits_ahead  = false;  // queries and dO are split before, see MmaSplitAhead.hpp
 
   KOKKOS_FORCEINLINE_FUNCTION bool takes(Sequence const& sequence) const { return lengths.hold(sequence); }
 };

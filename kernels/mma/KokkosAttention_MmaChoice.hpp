@@ -65,8 +65,11 @@ MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArgumen
       MmaTileQuery query = mma_tile_query<ExecutionSpace>(arguments);
       query.adds_bias    = arguments.adds_bias;
       query.plain        = arguments.plain;
-      return choose_mma_backward_tiles<ScalarType>(query, arguments.dq.data != nullptr, arguments.dk.data != nullptr,
-                                                   arguments.dv.data != nullptr, arguments.dbias.data != nullptr);
+      MmaBackwardTiles tiles =
+          choose_mma_backward_tiles<ScalarType>(query, arguments.dq.data != nullptr, arguments.dk.data != nullptr,
+                                                arguments.dv.data != nullptr, arguments.dbias.data != nullptr);
+      for (int n = 0; n < tiles.count; ++n) tiles.tile[n].splits_ahead = splits_ahead(arguments, tiles.tile[n]);
+      return tiles;
     }
   return {};
 }

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 /// \file
 /// Asynchronous copies of rows into team scratch: they arrive while the team computes.
@@ -21,7 +22,7 @@ namespace KokkosAttention::Impl {
 /// Some of a team's warps, which copy for all; the rank of one that does not is negative.
 template <int warps>
 struct MmaCopyingWarps {
-  int rank;
+  int rank, lane;
 
   KOKKOS_FORCEINLINE_FUNCTION int team_rank() const { return rank; }
   KOKKOS_FORCEINLINE_FUNCTION static int team_size() { return warps; }
@@ -94,8 +95,7 @@ class MmaPackCopy {
   int m_row, m_column;  // of the lane's first pack
 
  public:
-  KOKKOS_FORCEINLINE_FUNCTION explicit MmaPackCopy(int warp) {
-    int const lane = MmaLane::here().number();
+  KOKKOS_FORCEINLINE_FUNCTION explicit MmaPackCopy(int warp, int lane = MmaLane::here().number()) {
     // The compiler does not know that there are no more than 32.
     m_row    = lanes == 32 ? warp : warp * (32 / lanes) + lane / lanes;
     m_column = (lanes == 32 ? lane : lane % lanes) * pack;
@@ -150,7 +150,13 @@ KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRow
   if (!in_packs)
     return copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
                               [](int i, int d) { return i * stride + (d ^ swapped_columns<T>(i, stride)); });
-  MmaPackCopy<T, padded_rows, padded_columns, stride, warps> const copy(member.team_rank());
+  using Copy      = MmaPackCopy<T, padded_rows, padded_columns, stride, warps>;
+  Copy const copy = [&] {
+    if constexpr (std::is_same_v<Member, MmaCopyingWarps<warps>>)
+      return Copy(member.rank, member.lane);
+    else
+      return Copy(member.team_rank());
+  }();
   MatrixRows<T const> from = source;
   from.data += copy.offset(from.row_stride);
   copy(from, scratch);
@@ -182,6 +188,12 @@ struct FactorParts {
 
   KOKKOS_FORCEINLINE_FUNCTION bool is_power() const { return rest == 1.; }
 };
+
+/// The power of a scale. Of one that is a power, nothing is computed: that would take registers of a loop that follows.
+template <bool scale_is_power>
+KOKKOS_FORCEINLINE_FUNCTION double power_of_scale(double scale) {
+  return scale_is_power ? scale : FactorParts(scale).power;
+}
 
 /// Multiplies own rows that have arrived by a factor. A lane does so with the numbers that it has copied itself: it
 /// needs to have waited for no other.

@@ -124,8 +124,8 @@ class MmaEngine {
     if constexpr (splits)
       split_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch, m_packed_queries);
     if constexpr (Arithmetic::scales_own_rows)
-      scale_own_rows<Arithmetic, queries, shape.head_columns, shape.warps>(m_member, m_scratch,
-                                                                           FactorParts(m_arguments.scale).power);
+      scale_own_rows<Arithmetic, queries, shape.head_columns, shape.warps>(
+          m_member, m_scratch, power_of_scale<scale_is_power>(m_arguments.scale));
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_keys(Tile const& tile) {

@@ -67,8 +67,11 @@ void mma_outputs(ExecutionSpace const& space, ForwardArguments<ScalarType> const
     };
     if constexpr (MmaArithmetic<ScalarType>::splits && is_plain<DropoutOfWeights> &&
                   has_split_ahead_kernel(mma_shapes<ScalarType>[shape_number]))
-      if (tile.splits_ahead)
-        return launch(split_ahead<shape_number>(space, arguments, workspace), std::false_type(), std::true_type());
+      if (tile.splits_ahead) {
+        WorkspaceCarver carver(workspace);
+        MmaSplitArrays<ScalarType> const arrays(carver, arguments, mma_shapes<ScalarType>[shape_number]);
+        return launch(split_ahead(space, arguments, arrays), std::false_type(), std::true_type());
+      }
     with_kind_of_scale<ScalarType, DropoutOfWeights>(
         arguments.scale, [&](auto scale_is_power) { launch(arguments, scale_is_power, std::false_type()); });
   }

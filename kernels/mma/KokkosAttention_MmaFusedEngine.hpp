@@ -17,9 +17,10 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
+/// \tparam splits_ahead see MmaTurnsEngine
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool splits_ahead>
+class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, false, splits_ahead> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, false, splits_ahead>;
   using Base::clear, Base::layout, Base::own_first, Base::own_second, Base::own_stride, Base::other_first,
       Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
@@ -48,12 +49,14 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
 
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
+    if constexpr (shape.head_columns > 64) find_places_anew();
     Base::multiply_for_scores(warps_rows(own_first()), other_first());
     Base::multiply_for_gradients(warps_rows(own_second()), other_second());
     Base::complete_scores();
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
+    if constexpr (shape.head_columns > 64) find_places_anew();
     add_product<Arithmetic, stride>(m_scores, other_second(), 0, m_lane, m_value_sum);
     add_product<Arithmetic, stride>(m_gradients, other_first(), 0, m_lane, m_key_sum);
     int const first_row = m_row - m_lane.quad;
@@ -62,6 +65,7 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
                                                        powers() + m_member.team_rank() * shape.columns, m_lane);
     Base::wait_for_turn();
     m_member.team_barrier();
+    find_places_anew();
     add_to_queries();
   }
 
@@ -72,6 +76,10 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
   }
 
  private:
+  /// What is computed of the lane from here on is not computed before: compilers would compute places before the loop,
+  /// and spill others for them.
+  KOKKOS_FORCEINLINE_FUNCTION void find_places_anew() { m_lane = MmaLane::of(hidden(m_lane.number())); }
+
   /// Gradients of scores, a row for each of the own rows.
   KOKKOS_FORCEINLINE_FUNCTION ScalarType* turned() const {
     return Base::template in_scratch<ScalarType>(layout.turned);

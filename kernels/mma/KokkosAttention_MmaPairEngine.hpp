@@ -91,7 +91,7 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
     Base::end_item();
     Base::store(m_of_keys ? m_arguments.dk : m_arguments.dv, tile,
                 m_of_keys ? m_arguments.head_dim : m_arguments.value_dim, 0,
-                m_of_keys ? FactorParts(m_arguments.scale).power : T(1), m_sum, warps_rows());
+                m_of_keys ? power_of_scale<scale_is_power>(m_arguments.scale) : T(1), m_sum, warps_rows());
   }
 
  private:

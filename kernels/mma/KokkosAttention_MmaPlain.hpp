@@ -7,6 +7,7 @@
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaSplitAhead.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
@@ -29,6 +30,13 @@ inline constexpr bool is_plain = std::is_same_v<DropoutOfWeights, NoDropout<type
 template <class Scores, class DropoutOfWeights>
 constexpr bool may_take(MmaBackwardShape const& shape) {
   return !shape.plain || (is_plain<DropoutOfWeights> && std::is_same_v<Scores, ScoreChain<>>);
+}
+
+/// Whether a call with these scores and dropout may have a backward kernel whose queries and dO are split ahead.
+template <Scalar ScalarType, class Scores, class DropoutOfWeights>
+constexpr bool may_split_ahead(MmaBackwardShape const& shape) {
+  return MmaArithmetic<ScalarType>::splits && has_split_ahead_kernel(shape) && is_plain<DropoutOfWeights> &&
+         std::is_same_v<Scores, ScoreChain<>>;
 }
 
 /// Calls launch(constant), true if the kernel needs to multiply only own rows by the scale. Plain calls have kernels

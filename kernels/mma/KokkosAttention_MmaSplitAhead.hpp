@@ -8,28 +8,37 @@
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_MatrixRows.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
 #include <KokkosAttention_Workspace.hpp>
 
 #include <Kokkos_Core.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
 /// \file
-/// Keys and values of types whose numbers are split (MmaArithmetic::splits), split once for all tiles of queries that
-/// read them. The rows lie in the workspace as they do in scratch, with their powers, so results are the same.
+/// Rows of types whose numbers are split (MmaArithmetic::splits), split once for all tiles that read them: keys and
+/// values for tiles of queries, queries and dO for tiles of keys. They lie in the workspace as they do in scratch, with
+/// their powers, so results are the same.
 
 namespace KokkosAttention::Impl {
 
-/// Queries of the heads that read the same keys, of a sequence: for fewer, splitting these in each tile takes less time
+/// Rows of a sequence's other side that read the same ones: for fewer, splitting these in each tile takes less time
 /// than a kernel that reads and writes them once more.
 inline constexpr index_t least_readers_of_split_rows = 2048;
 
 /// Shapes for short sequences have none.
 constexpr bool has_split_ahead_kernel(MmaShape const& shape) { return shape.longest == 0; }
+/// Kernels of five products have one.
+constexpr bool has_split_ahead_kernel(MmaBackwardShape const& shape) { return shape.turns; }
+
+/// How many sequences there are in a batch entry.
+template <Scalar ScalarType>
+index_t sequence_count(AttentionArguments<ScalarType> const& arguments) {
+  return arguments.packed() ? Kokkos::max(1, arguments.packed_sequences) : 1;
+}
 
 /// Whether matrices share their rows.
 template <class T>
@@ -48,8 +57,20 @@ bool splits_ahead(ForwardArguments<ScalarType> const& arguments, MmaForwardTiles
     if (2 * arguments.head_dim < shape.head_columns || 2 * arguments.value_dim < shape.value_columns) return false;
     if (broadcasts(arguments.k, arguments.batch, arguments.kv_heads)) return false;
     if (broadcasts(arguments.v, arguments.batch, arguments.kv_heads)) return false;
-    index_t const sequences = arguments.packed() ? std::max(1, arguments.packed_sequences) : 1;
-    return arguments.q_len / sequences * arguments.group() >= least_readers_of_split_rows;
+    return arguments.q_len / sequence_count(arguments) * arguments.group() >= least_readers_of_split_rows;
+  } else {
+    return false;
+  }
+}
+
+/// Whether a backward kernel's queries and dO are split ahead.
+template <Scalar ScalarType>
+bool splits_ahead(BackwardArguments<ScalarType> const& arguments, MmaBackwardTile const& tile) {
+  if constexpr (MmaArithmetic<ScalarType>::splits) {
+    MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
+    return arguments.plain && has_split_ahead_kernel(shape) && 2 * arguments.head_dim >= shape.head_columns &&
+           2 * arguments.value_dim >= shape.head_columns &&
+           arguments.k_len / sequence_count(arguments) >= least_readers_of_split_rows;
   } else {
     return false;
   }
@@ -105,18 +126,38 @@ struct MmaSplitTeam {
   };
 };
 
-/// Keys and values in a call's workspace.
+/// The split rows of a side in a call's workspace: keys and values, or queries and dO.
 template <Scalar ScalarType>
 struct MmaSplitArrays {
-  Tensor<ScalarType> k, v;
+  Side side;
+  int first_columns, second_columns;  // padded
+  Tensor<ScalarType> first, second;
 
   /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
   MmaSplitArrays(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& arguments, MmaShape const& shape)
-      : k(take(carver, arguments, shape.head_columns)), v(take(carver, arguments, shape.value_columns)) {}
+      : MmaSplitArrays(carver, arguments, Side::keys, shape.head_columns, shape.value_columns) {}
+  MmaSplitArrays(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& arguments,
+                 MmaBackwardShape const& shape)
+      : MmaSplitArrays(carver, arguments, Side::queries, shape.head_columns, shape.head_columns) {}
+
+  /// What is left to be done for one of them.
+  MmaSplitJob<ScalarType> job(AttentionArguments<ScalarType> const& a, Tensor<ScalarType const> const& from,
+                              Tensor<ScalarType> const& to, int columns) const {
+    return {from, to.data, a.batch, a.heads(side), a.length(side), columns};
+  }
 
  private:
-  static Tensor<ScalarType> take(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& a, int columns) {
-    index_t const row = MmaArithmetic<ScalarType>::stride(columns), matrix = a.k_len * row, entry = matrix * a.kv_heads;
+  MmaSplitArrays(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& arguments, Side of, int first,
+                 int second)
+      : side(of),
+        first_columns(first),
+        second_columns(second),
+        first(take(carver, arguments, first)),
+        second(take(carver, arguments, second)) {}
+
+  Tensor<ScalarType> take(WorkspaceCarver& carver, AttentionArguments<ScalarType> const& a, int columns) const {
+    index_t const row    = MmaArithmetic<ScalarType>::stride(columns);
+    index_t const matrix = a.length(side) * row, entry = matrix * a.heads(side);
     return {carver.take<ScalarType>(static_cast<std::size_t>(entry) * a.batch), {entry, matrix, row, 1}};
   }
 };
@@ -129,22 +170,33 @@ std::size_t mma_forward_workspace(AttentionArguments<ScalarType> const& argument
   return carver.bytes();
 }
 
-/// Calls split(padded columns, job) for keys and for values, and returns the arguments of kernels of a shape that read
-/// what comes of it.
-template <int shape_number, Scalar ScalarType, class Split>
-ForwardArguments<ScalarType> with_split_rows(ForwardArguments<ScalarType> arguments, std::byte* workspace,
-                                             Split const& split) {
-  constexpr MmaShape shape = mma_shapes<ScalarType>[shape_number];
-  WorkspaceCarver carver(workspace);
-  MmaSplitArrays<ScalarType> const arrays(carver, arguments, shape);
-  auto const job = [&](Tensor<ScalarType const> const& from, Tensor<ScalarType> const& to, int columns) {
-    return MmaSplitJob<ScalarType>{from, to.data, arguments.batch, arguments.kv_heads, arguments.k_len, columns};
-  };
-  split(std::integral_constant<int, shape.head_columns>(), job(arguments.k, arrays.k, arguments.head_dim));
-  split(std::integral_constant<int, shape.value_columns>(), job(arguments.v, arrays.v, arguments.value_dim));
-  arguments.k = arrays.k.read_only();
-  arguments.v = arrays.v.read_only();
+/// The arguments of a forward kernel whose keys and values are split ahead, by split(padded columns, job).
+template <Scalar ScalarType, class Split>
+ForwardArguments<ScalarType> with_split_rows(ForwardArguments<ScalarType> arguments,
+                                             MmaSplitArrays<ScalarType> const& to, Split const& split) {
+  split(to.first_columns, to.job(arguments, arguments.k, to.first, arguments.head_dim));
+  split(to.second_columns, to.job(arguments, arguments.v, to.second, arguments.value_dim));
+  arguments.k = to.first.read_only();
+  arguments.v = to.second.read_only();
   return arguments;
+}
+/// The same of a backward kernel whose queries and dO are.
+template <Scalar ScalarType, class Split>
+BackwardArguments<ScalarType> with_split_rows(BackwardArguments<ScalarType> arguments,
+                                              MmaSplitArrays<ScalarType> const& to, Split const& split) {
+  split(to.first_columns, to.job(arguments, arguments.q, to.first, arguments.head_dim));
+  split(to.second_columns, to.job(arguments, arguments.d_out, to.second, arguments.value_dim));
+  arguments.q     = to.first.read_only();
+  arguments.d_out = to.second.read_only();
+  return arguments;
+}
+
+/// Calls f(constant) for the padded columns of a shape that has a kernel for split rows.
+template <int columns = 64, class F>
+void with_split_columns(int padded_columns, F const& f) {
+  if constexpr (columns < largest_mma_head_dim)
+    if (columns != padded_columns) return with_split_columns<2 * columns>(padded_columns, f);
+  f(std::integral_constant<int, columns>());
 }
 
 template <class ExecutionSpace, Scalar ScalarType, int padded_columns>
@@ -168,12 +220,11 @@ void split_rows_ahead(ExecutionSpace const& space, MmaSplitJob<ScalarType> const
   Kokkos::parallel_for("KokkosAttention::split (mma)", as_kernel_argument(policy), Kernel{{job}});
 }
 
-/// Splits keys and values, and returns the arguments of kernels of a shape that read them.
-template <int shape_number, class ExecutionSpace, Scalar ScalarType>
-ForwardArguments<ScalarType> split_ahead(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments,
-                                         std::byte* workspace) {
-  return with_split_rows<shape_number>(arguments, workspace, [&](auto padded_columns, auto const& job) {
-    split_rows_ahead<decltype(padded_columns)::value>(space, job);
+/// Splits a side's rows, and returns the arguments of kernels that read them.
+template <class ExecutionSpace, class Arguments, Scalar ScalarType>
+Arguments split_ahead(ExecutionSpace const& space, Arguments const& arguments, MmaSplitArrays<ScalarType> const& to) {
+  return with_split_rows(arguments, to, [&](int padded_columns, auto const& job) {
+    with_split_columns(padded_columns, [&](auto columns) { split_rows_ahead<decltype(columns)::value>(space, job); });
   });
 }
 

@@ -17,7 +17,9 @@ namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
 /// \tparam scale_is_power see MmaEngine
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false>
+/// \tparam splits_ahead queries and dO come split, see MmaSplitAhead.hpp
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false,
+          bool splits_ahead = false>
 class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs, scale_is_power> {
   using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs, scale_is_power>;
 
@@ -30,6 +32,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   using Step = MmaBackwardStep<ScalarType>;
 
   static_assert(shape.turns && shape.stages == 2);
+  static_assert(!splits_ahead || (Base::splits && in_packs));
 
   Tile m_keys = {};  // of the work item
   int m_slot  = 0;   // of the step that the team is at
@@ -123,9 +126,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     wait_for_copies();
     if constexpr (adds_late) await_last_turn();
     if constexpr (Base::splits) {
-      auto const [q, d_out] = rows_of(step());
       if (m_visits == 0) Base::prepare_own(m_keys);
-      Base::split_other(q, d_out);
+      if constexpr (!splits_ahead) {
+        auto const [q, d_out] = rows_of(step());
+        Base::split_other(q, d_out);
+      }
     }
     m_member.team_barrier();
     pass_turn_on();
@@ -251,8 +256,10 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
 
   /// Of q and dO.
   KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<Rows, Rows> rows_of(Step const& step) const {
-    Rows q(m_arguments.q, 0, 0, 0, step.queries, m_arguments.head_dim),
-        d_out(m_arguments.d_out, 0, 0, 0, step.queries, m_arguments.value_dim);
+    // Split ahead, they are padded.
+    int const padded = splits_ahead ? shape.head_columns : 0;
+    Rows q(m_arguments.q, 0, 0, 0, step.queries, padded > 0 ? padded : m_arguments.head_dim),
+        d_out(m_arguments.d_out, 0, 0, 0, step.queries, padded > 0 ? padded : m_arguments.value_dim);
     q.data     = step.q;
     d_out.data = step.d_out;
     return {q, d_out};
@@ -264,6 +271,20 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     if (step.covers == static_cast<int>(Coverage::none)) return;
     auto const [q, d_out] = rows_of(step);
     Base::copy_other(q, d_out, step.lse, step.delta, 0);
+    if constexpr (splits_ahead) {
+      // Two warps that have no other tasks.
+      int const warp = m_member.team_rank() - 2;
+      if (warp == 0) copy_powers(q, Base::other_first());
+      if (warp == 1) copy_powers(d_out, Base::other_second());
+    }
+  }
+  /// Those of rows that are split ahead.
+  KOKKOS_FORCEINLINE_FUNCTION void copy_powers(Rows const& rows, ScalarType* scratch) const {
+    constexpr int pack = 16 / int(sizeof(ScalarType));
+    static_assert(shape.columns == 32 && shape.head_columns + pack == Base::stride);
+    int const row = m_lane.number();
+    copy_ahead<16>(scratch + row * Base::stride + shape.head_columns,
+                   rows.data + (row < rows.rows ? row : 0) * rows.row_stride + shape.head_columns, row < rows.rows);
   }
 
   /// Tells the next teams which tiles have been added to. That takes as long as what has been added takes to arrive, so

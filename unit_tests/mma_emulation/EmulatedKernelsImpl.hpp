@@ -48,22 +48,25 @@ WarpEmulation::League league(Tile const& tile, index_t items, Schedule const& sc
           tile.scratch_bytes + KA::Impl::mma_scratch_alignment, schedule.order, std::move(readable)};
 }
 
-/// The arguments with split keys and values, whose rows lie in the workspace.
-template <int n, class T>
-KA::Impl::ForwardArguments<T> split_ahead(KA::Impl::ForwardArguments<T> const& arguments,
-                                          std::vector<std::byte>& workspace, Schedule const& schedule) {
-  KA::Impl::MmaShape const shape = KA::Impl::mma_shapes<T>[n];
+/// The arguments of kernels whose rows of the other side are split ahead, into the workspace.
+template <class T, class Arguments, class Shape>
+Arguments split_ahead(Arguments const& arguments, Shape const& shape, std::vector<std::byte>& workspace,
+                      Schedule const& schedule) {
   KA::Impl::WorkspaceCarver count(nullptr);
   KA::Impl::MmaSplitArrays<T>(count, arguments, shape);
   workspace.assign(count.bytes(), std::byte(0xff));
-  return KA::Impl::with_split_rows<n>(arguments, workspace.data(), [&](auto padded_columns, auto const& job) {
-    using Team = KA::Impl::MmaSplitTeam<T, WarpEmulation::Member, decltype(padded_columns)::value>;
-    WarpEmulation::run(WarpEmulation::League{static_cast<int>(Team::teams(job)),
-                                             Team::warps,
-                                             Team::scratch_bytes() + KA::Impl::mma_scratch_alignment,
-                                             schedule.order,
-                                             {memory_of(job.from, job.batch, job.heads, job.length, job.columns)}},
-                       Team{job});
+  KA::Impl::WorkspaceCarver carver(workspace.data());
+  KA::Impl::MmaSplitArrays<T> const arrays(carver, arguments, shape);
+  return KA::Impl::with_split_rows(arguments, arrays, [&](int columns, auto const& job) {
+    KA::Impl::with_split_columns(columns, [&](auto padded_columns) {
+      using Team = KA::Impl::MmaSplitTeam<T, WarpEmulation::Member, decltype(padded_columns)::value>;
+      WarpEmulation::run(WarpEmulation::League{static_cast<int>(Team::teams(job)),
+                                               Team::warps,
+                                               Team::scratch_bytes() + KA::Impl::mma_scratch_alignment,
+                                               schedule.order,
+                                               {memory_of(job.from, job.batch, job.heads, job.length, job.columns)}},
+                         Team{job});
+    });
   });
 }
 
@@ -80,7 +83,7 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
         constexpr bool scale_is_power = false, ahead = true;
         using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, scale_is_power, ahead>;
         std::vector<std::byte> workspace;
-        auto const split   = split_ahead<n>(arguments, workspace, schedule);
+        auto const split   = split_ahead<T>(arguments, KA::Impl::mma_shapes<T>[n], workspace, schedule);
         auto const columns = [](auto const& tensor) { return tensor.stride[2]; };
         return WarpEmulation::run(
             league(tile, items, schedule,
@@ -103,7 +106,12 @@ WarpEmulation::League backward_league(KA::Impl::MmaBackwardData<T> const& data, 
                                       Schedule const& schedule) {
   auto const& [a, delta, tile, turns] = data;
   auto readable                       = inputs(a);
-  readable.push_back(memory_of(a.d_out, a.batch, a.q_heads, a.q_len, a.value_dim));
+  auto const add_rows                 = [&](auto const& tensor, index_t columns) {
+    readable.push_back(memory_of(tensor, a.batch, a.q_heads, a.q_len, columns));
+  };
+  // Of what is split ahead, all of a row may be read.
+  if (tile.splits_ahead) add_rows(a.q, a.q.stride[2]);
+  add_rows(a.d_out, tile.splits_ahead ? a.d_out.stride[2] : a.value_dim);
   readable.push_back(memory_of(a.lse, a.batch, a.q_heads, a.q_len, 1));
   readable.push_back(memory_of(delta, a.batch, a.q_heads, a.q_len, 1));
   return league(tile, items, schedule, std::move(readable));
@@ -116,12 +124,20 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
     constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
     if constexpr (!shape.computes_bias() && KA::Impl::may_take<Scores, Dropout>(shape)) {
       using WarpEmulation::Member;
-      auto const run = [&](auto is_power) {
-        using Team = KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
-        WarpEmulation::run(backward_league(data, KA::Impl::mma_backward_items(data, shape.own), schedule),
-                           Team{data, scores, mask, dropout});
+      auto const run = [&](auto is_power, auto... ahead) {
+        using Team = KA::Impl::MmaBackwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value,
+                                               decltype(ahead)::value...>;
+        std::vector<std::byte> workspace;
+        auto given = data;
+        if constexpr (sizeof...(ahead) != 0)
+          given.arguments = split_ahead<T>(data.arguments, shape, workspace, schedule);
+        WarpEmulation::run(backward_league(given, KA::Impl::mma_backward_items(data, shape.own), schedule),
+                           Team{given, scores, mask, dropout});
       };
       if (data.tile.shape == n) {
+        if constexpr (KA::Impl::may_split_ahead<T, Scores, Dropout>(shape))
+          if (data.tile.splits_ahead) return run(std::false_type(), std::true_type());
+        if (data.tile.splits_ahead) throw std::logic_error("no kernel of this call has queries and dO split ahead");
         if constexpr (shape.turns)
           KA::Impl::with_kind_of_scale<T, Dropout>(data.arguments.scale, run);
         else

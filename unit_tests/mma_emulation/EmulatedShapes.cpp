@@ -306,6 +306,32 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
   require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule), problem, d_out);
 }
 
+TEST_CASE("queries and dO that are split ahead give the bits of others in the emulated mma engine",
+          "[mma][emulation]") {
+  int const number  = GENERATE(range(0, KA::Impl::mma_backward_shape_count<float>));
+  bool const causal = GENERATE(false, true);
+  CAPTURE(number, causal);
+  auto const& shape = KA::Impl::mma_backward_shapes<float>[number];
+  if (!KA::Impl::has_split_ahead_kernel(shape)) return;
+  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = shape.head_columns - (causal ? 0 : 12);
+  MmaBackwardTile tile = KA::Impl::lay_out_mma_backward_tile<float>({head_dim, value_dim, h100_scratch}, number);
+  Random random(550);
+  auto problem = random_problem<float>(random, {2, 2, 1, 2 * tile.columns + 5, tile.rows + 9, head_dim, value_dim});
+  problem.options.causal = causal;
+  auto const d_out       = random_d_out(random, problem);
+  auto const run         = [&](bool ahead, Order order) {
+    tile.splits_ahead = ahead;
+    return emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, Schedule{order});
+  };
+  auto const expected = run(false, Order::in_turns);
+  for (Order const order : {Order::first_ahead, Order::last_ahead}) {
+    auto const found = run(true, order);
+    require_same_bits(found.q, expected.q);
+    require_same_bits(found.k, expected.k);
+    require_same_bits(found.v, expected.v);
+  }
+}
+
 TEMPLATE_TEST_CASE("every option at once in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
   int const head_dim = GENERATE(40, 128);
   CAPTURE(head_dim);
