@@ -320,8 +320,9 @@ TEST_CASE("which calls split queries and dO ahead", "[mma]") {
     return found;
   };
   REQUIRE(splits({1, 1, 1, 40, 2048, 64, 64}));
-  REQUIRE(splits({2, 4, 2, 40, 2048, 100, 128}));
+  REQUIRE(splits({2, 4, 2, 40, 1024, 100, 128}));
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2047, 64, 64}));
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 1023, 128, 128}));
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 64}, false));                   // no kernel of five products
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 132}));                         // nor here
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 28}));                          // padded to more than twice the columns

@@ -223,13 +223,14 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
                                               Position begin) const {
     // Where all warps meet but once a step, half of them copy while the others begin to multiply.
     constexpr int copying = layout.adds_late ? shape.warps / 2 : shape.warps;
-    int const lane        = splits ? hidden(m_lane.number()) : m_lane.number();
-    MmaCopyingWarps<copying> const warps{m_member.team_rank() - (shape.warps - copying), lane};
+    MmaCopyingWarps<copying> const warps{m_member.team_rank() - (shape.warps - copying)};
     if (copying < shape.warps && warps.team_rank() < 0) return;
+    // Where numbers are split, registers are too few for places that are computed before the loop.
+    int const lane = splits ? hidden(m_lane.number()) : m_lane.number();
     copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, q_or_k, other_first(),
-                                                                        in_packs || copies_in_packs(q_or_k));
+                                                                        in_packs || copies_in_packs(q_or_k), lane);
     copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, do_or_v, other_second(),
-                                                                        in_packs || copies_in_packs(do_or_v));
+                                                                        in_packs || copies_in_packs(do_or_v), lane);
     if constexpr (own == Side::keys) {
       KOKKOSATTENTION_UNROLL
       for (int first = 0; first < shape.columns; first += 32) {

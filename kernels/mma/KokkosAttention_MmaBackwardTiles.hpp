@@ -51,6 +51,9 @@ struct MmaBackwardShape {
   /// Own rows that it needs: dV is computed from scores alone.
   KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 || computes_bias() ? 2 : 1; }
   KOKKOS_INLINE_FUNCTION constexpr int own_rows() const { return 16 * row_blocks * warps / sharing; }
+  /// Warps that share keys hand weights over in the place of gradients, which takes a barrier more. In plain calls,
+  /// some have no other use for it meanwhile; long rows leave room for no other.
+  KOKKOS_INLINE_FUNCTION constexpr bool exchanges_in_place() const { return plain || head_columns > 128; }
   /// Of the tile's columns, those of which a warp has scores and gradients.
   KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return columns / (plain ? sharing / 2 : sharing); }
 };
@@ -66,7 +69,7 @@ constexpr char const* gradient_names(MmaBackwardShape const& shape) {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 24> mma_backward_shapes = {{
+inline constexpr std::array<MmaBackwardShape, 25> mma_backward_shapes = {{
     // Own side, columns of heads, of first and second sums, row blocks, columns, stages, warps, teams, turns, sharing,
     // longest, plain.
     {Side::queries, 32, 32, 0, 2, 32, 1, 1, 12, false, 1, 64},
@@ -78,6 +81,7 @@ inline constexpr std::array<MmaBackwardShape, 24> mma_backward_shapes = {{
     {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, 2, 0, true},
     {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, 2},
     {Side::keys, 256, 256, 256, 2, 64, 2, 8, 1, true, 4, 0, true},
+    {Side::keys, 256, 256, 256, 1, 64, 2, 8, 1, true, 2},
     {Side::keys, 256, 256, 256, 1, 32, 2, 8, 1, true, 2},
     {Side::queries, 64, 64, 0, 2, 32, 2, 4, 2},
     {Side::keys, 64, 64, 64, 2, 32, 2, 4, 2},
@@ -191,9 +195,9 @@ struct MmaBackwardLayout {
     } else {
       int const gradients = shape.own_rows() * Arithmetic::stride(shape.columns) * bytes;
       weights             = turned + (adds_late ? 2 : 1) * gradients;
-      int const numbers   = shape.plain         ? 0
-                            : shape.sharing > 1 ? shape.own_rows() * Arithmetic::stride(shape.columns / 2)
-                                                : shape.warps * shape.columns;
+      int const numbers   = shape.sharing == 1           ? shape.warps * shape.columns
+                            : shape.exchanges_in_place() ? 0
+                                                         : shape.own_rows() * Arithmetic::stride(shape.columns / 2);
       steps               = weights + numbers * bytes;
     }
     end = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));

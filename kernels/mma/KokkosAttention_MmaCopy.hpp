@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 /// \file
 /// Asynchronous copies of rows into team scratch: they arrive while the team computes.
@@ -22,7 +21,7 @@ namespace KokkosAttention::Impl {
 /// Some of a team's warps, which copy for all; the rank of one that does not is negative.
 template <int warps>
 struct MmaCopyingWarps {
-  int rank, lane;
+  int rank;
 
   KOKKOS_FORCEINLINE_FUNCTION int team_rank() const { return rank; }
   KOKKOS_FORCEINLINE_FUNCTION static int team_size() { return warps; }
@@ -143,20 +142,14 @@ class MmaPackCopy {
 /// \param in_packs what copies_in_packs says of the source
 template <int padded_rows, int padded_columns, int stride, int warps, class Member, class T>
 KOKKOS_FORCEINLINE_FUNCTION void copy_rows_ahead(Member const& member, MatrixRows<T const> const& source, T* scratch,
-                                                 bool in_packs) {
+                                                 bool in_packs, int lane = MmaLane::here().number()) {
   if constexpr (sizeof(T) == 2)
     if (!in_packs && copies_in_packs<4>(source))
       return copy_pairs_ahead(member, source, padded_rows, padded_columns, scratch, stride);
   if (!in_packs)
     return copy_numbers_ahead(member, source, padded_rows, padded_columns, scratch,
                               [](int i, int d) { return i * stride + (d ^ swapped_columns<T>(i, stride)); });
-  using Copy      = MmaPackCopy<T, padded_rows, padded_columns, stride, warps>;
-  Copy const copy = [&] {
-    if constexpr (std::is_same_v<Member, MmaCopyingWarps<warps>>)
-      return Copy(member.rank, member.lane);
-    else
-      return Copy(member.team_rank());
-  }();
+  MmaPackCopy<T, padded_rows, padded_columns, stride, warps> const copy(member.team_rank(), lane);
   MatrixRows<T const> from = source;
   from.data += copy.offset(from.row_stride);
   copy(from, scratch);

@@ -45,6 +45,17 @@ class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_numb
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
+    if constexpr (shape.exchanges_in_place())
+      add_by_places_in_turn();
+    else
+      add_by_places_apart();
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) { Base::finish(tile, 0); }
+
+ private:
+  /// Weights of the later half of the queries, and gradients of both, have places of their own.
+  KOKKOS_FORCEINLINE_FUNCTION void add_by_places_apart() {
     ScalarType* const turned = Base::turned_in(m_visits) + first_row() * turned_stride;
     Left own[steps][row_blocks];
     KOKKOSATTENTION_UNROLL
@@ -75,9 +86,47 @@ class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_numb
     }
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) { Base::finish(tile, 0); }
+  /// What each of a pair needs first is put down and taken by the other: then the gradients of the later half come to
+  /// the place of its weights.
+  KOKKOS_FORCEINLINE_FUNCTION void add_by_places_in_turn() {
+    ScalarType* const turned = Base::turned_in(m_visits) + first_row() * turned_stride;
+    Left own[steps][row_blocks], partners[steps][row_blocks];
+    auto const for_each_factor = [](auto const& f) {
+      KOKKOSATTENTION_UNROLL
+      for (int s = 0; s < steps; ++s) {
+        KOKKOSATTENTION_UNROLL
+        for (int b = 0; b < row_blocks; ++b) f(s, b);
+      }
+    };
+    auto const put = [&](Left const& factors, int s, int b) {
+      Arithmetic::put_left(factors, turned + 16 * b * turned_stride + m_column, turned_stride, s, m_lane);
+    };
+    for_each_factor([&](int s, int b) {
+      Left const weights   = Arithmetic::left(m_scores[b] + s * blocks_a_step);
+      Left const gradients = Arithmetic::left(m_gradients[b] + s * blocks_a_step);
+      own[s][b]            = choose(gradients, weights);
+      put(choose(weights, gradients), s, b);
+    });
+    barrier_of_warps<2>(m_member.team_rank() % groups);
+    for_each_factor([&](int s, int b) {
+      partners[s][b] = Arithmetic::left(turned + 16 * b * turned_stride + half - m_column, turned_stride, s, m_lane);
+    });
+    ScalarType const* const rows = m_of_keys ? other_first() : other_second();
+    if (m_of_keys) {
+      barrier_of_warps<2>(m_member.team_rank() % groups);
+      for_each_factor([&](int s, int b) { put(own[s][b], s, b); });
+    } else {
+      arrive_at_barrier<2>(m_member.team_rank() % groups);
+    }
+    KOKKOSATTENTION_UNROLL
+    for (int s = 0; s < steps; ++s)
+      add_step<Arithmetic, stride>(own[s], rows + (m_column + s * Arithmetic::steps) * stride, m_lane, m_sum);
+    KOKKOSATTENTION_UNROLL
+    for (int s = 0; s < steps; ++s)
+      add_step<Arithmetic, stride>(partners[s], rows + (half - m_column + s * Arithmetic::steps) * stride, m_lane,
+                                   m_sum);
+  }
 
- private:
   /// Number by number: a choice of places would keep the factors in memory.
   KOKKOS_FORCEINLINE_FUNCTION Left choose(Left const& of_keys, Left const& of_values) const {
     Left result;

@@ -25,9 +25,9 @@
 
 namespace KokkosAttention::Impl {
 
-/// Rows of a sequence's other side that read the same ones: for fewer, splitting these in each tile takes less time
-/// than a kernel that reads and writes them once more.
-inline constexpr index_t least_readers_of_split_rows = 2048;
+/// Queries of a sequence that read the same keys, or tiles of keys that read the same queries: for fewer, splitting
+/// these in each tile takes less time than a kernel that reads and writes them once more.
+inline constexpr index_t least_queries_of_split_keys = 2048, least_key_tiles_of_split_queries = 8;
 
 /// Shapes for short sequences have none.
 constexpr bool has_split_ahead_kernel(MmaShape const& shape) { return shape.longest == 0; }
@@ -57,7 +57,7 @@ bool splits_ahead(ForwardArguments<ScalarType> const& arguments, MmaForwardTiles
     if (2 * arguments.head_dim < shape.head_columns || 2 * arguments.value_dim < shape.value_columns) return false;
     if (broadcasts(arguments.k, arguments.batch, arguments.kv_heads)) return false;
     if (broadcasts(arguments.v, arguments.batch, arguments.kv_heads)) return false;
-    return arguments.q_len / sequence_count(arguments) * arguments.group() >= least_readers_of_split_rows;
+    return arguments.q_len / sequence_count(arguments) * arguments.group() >= least_queries_of_split_keys;
   } else {
     return false;
   }
@@ -70,7 +70,7 @@ bool splits_ahead(BackwardArguments<ScalarType> const& arguments, MmaBackwardTil
     MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
     return arguments.plain && has_split_ahead_kernel(shape) && 2 * arguments.head_dim >= shape.head_columns &&
            2 * arguments.value_dim >= shape.head_columns &&
-           arguments.k_len / sequence_count(arguments) >= least_readers_of_split_rows;
+           arguments.k_len / sequence_count(arguments) >= least_key_tiles_of_split_queries * tile.rows;
   } else {
     return false;
   }

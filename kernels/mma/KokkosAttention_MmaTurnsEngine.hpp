@@ -257,9 +257,9 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   /// Of q and dO.
   KOKKOS_FORCEINLINE_FUNCTION Kokkos::pair<Rows, Rows> rows_of(Step const& step) const {
     // Split ahead, they are padded.
-    int const padded = splits_ahead ? shape.head_columns : 0;
-    Rows q(m_arguments.q, 0, 0, 0, step.queries, padded > 0 ? padded : m_arguments.head_dim),
-        d_out(m_arguments.d_out, 0, 0, 0, step.queries, padded > 0 ? padded : m_arguments.value_dim);
+    auto const columns = [](int dim) { return splits_ahead ? shape.head_columns : dim; };
+    Rows q(m_arguments.q, 0, 0, 0, step.queries, columns(m_arguments.head_dim)),
+        d_out(m_arguments.d_out, 0, 0, 0, step.queries, columns(m_arguments.value_dim));
     q.data     = step.q;
     d_out.data = step.d_out;
     return {q, d_out};
