@@ -206,37 +206,40 @@ TEST_CASE("packed and scored calls in float32 split keys and values in a workspa
     check_split_ahead(problem);
 }
 
-/// dQ, dK and dV by the library's kernels whose queries and dO are split ahead, or the others.
-std::vector<HostTensor<float>> run_gradients([[maybe_unused]] Problem<float> const& problem,
-                                             [[maybe_unused]] HostTensor<float> const& d_out_on_host,
-                                             [[maybe_unused]] bool ahead) {
+/// Gradients by the library's kernels for a plain call: those with score functions are others in 16 bits, which a plain
+/// call may take too, and some have queries and dO split ahead.
+template <class T>
+GradientResult<T> run_gradients([[maybe_unused]] Problem<T> const& problem,
+                                [[maybe_unused]] HostTensor<T> const& d_out_on_host, [[maybe_unused]] bool scored,
+                                [[maybe_unused]] bool ahead) {
   if constexpr (KA::Impl::compiled_for_mma<Space>) {
     using Layout       = Kokkos::LayoutRight;
+    using Instance     = KA::Impl::MmaBackwardInstance<Space, T>;
     auto const forward = run_forward(problem);
     auto const q = to_device<Layout>(problem.q), k = to_device<Layout>(problem.k), v = to_device<Layout>(problem.v),
                out = to_device<Layout>(forward.out), d_out = to_device<Layout>(d_out_on_host);
     auto const like = [](auto const& t) {
-      return poisoned<float, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
+      return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
     };
     auto const dq = like(q), dk = like(k), dv = like(v);
-    auto const lse4                                   = to_device<Layout>(forward.lse);
-    auto const options                                = to_device<Layout>(problem.options);
-    KA::Gradients<float, MemorySpace> const gradients = {.q = dq, .k = dk, .v = dv};
-    auto arguments                                    = KA::Impl::make_backward_arguments(
-                                           d_out, q, k, v, out, Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0), gradients, options);
-    arguments.plain = true;
+    auto const lse4                               = to_device<Layout>(forward.lse);
+    auto const options                            = to_device<Layout>(problem.options);
+    KA::Gradients<T, MemorySpace> const gradients = {.q = dq, .k = dk, .v = dv};
+    auto arguments                                = KA::Impl::make_backward_arguments(
+                                       d_out, q, k, v, out, Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0), gradients, options);
+    arguments.plain = !scored;
     Space const space;
-    auto tiles = KA::Impl::mma_backward_tiles(space, arguments);
-    for (int n = 0; n < tiles.count; ++n)
-      tiles.tile[n].splits_ahead =
-          ahead && KA::Impl::has_split_ahead_kernel(KA::Impl::mma_backward_shapes<float>[tiles.tile[n].shape]);
-    if (ahead) REQUIRE(tiles.tile[0].splits_ahead);
-    using Instance = KA::Impl::MmaBackwardInstance<Space, float>;
+    auto tiles        = KA::Impl::mma_backward_tiles(space, arguments);
+    auto const& shape = KA::Impl::mma_backward_shapes<T>[tiles.tile[0].shape];
+    REQUIRE(tiles.count == 1);
+    REQUIRE(shape.turns);
+    REQUIRE(shape.plain == (!scored && sizeof(T) == 2));
+    tiles.tile[0].splits_ahead = ahead;
     Kokkos::View<std::byte*, MemorySpace> const workspace("workspace", Instance::workspace(arguments, tiles));
     Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be
     Instance::run(space, arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options), {}, tiles,
                   workspace.data());
-    return {to_host(dq), to_host(dk), to_host(dv)};
+    return {to_host(dq), to_host(dk), to_host(dv), {}};
   } else {
     return {};
   }
@@ -255,8 +258,22 @@ TEST_CASE("gradients in float32 are the same where queries and dO are split ahea
     problem.options.k_offsets = host_offsets({0, 400, 700});
   }
   auto const d_out = random_d_out(random, problem);
-  auto const found = run_gradients(problem, d_out, true), expected = run_gradients(problem, d_out, false);
-  for (std::size_t n = 0; n < found.size(); ++n) require_same_bits(found[n], expected[n]);
+  auto const found = run_gradients(problem, d_out, false, true), expected = run_gradients(problem, d_out, false, false);
+  require_same_bits(found.q, expected.q);
+  require_same_bits(found.k, expected.k);
+  require_same_bits(found.v, expected.v);
+}
+
+TEMPLATE_TEST_CASE("kernels for gradients through score functions", "[mma]", KA::half_t, KA::bhalf_t) {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  int const head_dim = GENERATE(64, 128, 256);
+  bool const causal  = GENERATE(false, true);
+  CAPTURE(head_dim, causal);
+  Random random(209);
+  auto problem           = random_problem<TestType>(random, {1, 2, 1, 530, 601, head_dim, head_dim});
+  problem.options.causal = causal;
+  auto const d_out       = random_d_out(random, problem);
+  require_gradients(run_gradients(problem, d_out, true, false), problem, d_out);
 }
 
 TEMPLATE_TEST_CASE("scales of any sign", "[mma]", MMA_TYPES) {

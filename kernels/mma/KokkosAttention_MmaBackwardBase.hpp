@@ -225,8 +225,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     constexpr int copying = layout.adds_late ? shape.warps / 2 : shape.warps;
     MmaCopyingWarps<copying> const warps{m_member.team_rank() - (shape.warps - copying)};
     if (copying < shape.warps && warps.team_rank() < 0) return;
-    // Where numbers are split, registers are too few for places that are computed before the loop.
-    int const lane = splits ? hidden(m_lane.number()) : m_lane.number();
+    // Where numbers are split and all is summed, registers are too few for places that are computed before the loop.
+    int const lane = splits && shape.turns ? hidden(m_lane.number()) : m_lane.number();
     copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, q_or_k, other_first(),
                                                                         in_packs || copies_in_packs(q_or_k), lane);
     copy_rows_ahead<shape.columns, shape.head_columns, stride, copying>(warps, do_or_v, other_second(),
