@@ -4,6 +4,7 @@
 #include "Forward.hpp"
 
 #include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaTurnArrays.hpp>
 
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -286,6 +287,30 @@ TEST_CASE("which calls split keys and values ahead", "[mma]") {
   KA::Impl::Tensor<float const> const shared{nullptr, {0, 640, 64, 1}};
   REQUIRE(KA::Impl::broadcasts(shared, 2, 1));
   REQUIRE_FALSE(KA::Impl::broadcasts(shared, 1, 2));
+}
+
+/// As measured on a GPU with 132 multiprocessors.
+TEST_CASE("heads whose tiles of keys are begun in turns have room in a cache", "[mma][tiles]") {
+  auto const heads = [](int length, int head_dim, int tile, KA::index_t cache) {
+    KA::index_t const head_bytes = length * head_dim * KA::index_t(8);
+    return KA::Impl::heads_in_cache(132, length / tile, 16384 / length * (2048 / head_dim), head_bytes, cache * 2 / 3);
+  };
+  KA::index_t const cache = GENERATE(50, 60) * (KA::index_t(1) << 20);
+  CAPTURE(cache);
+  REQUIRE(heads(1024, 64, 128, cache) == 64);
+  REQUIRE(heads(4096, 64, 128, cache) == 16);
+  REQUIRE(heads(16384, 64, 128, cache) == 4);
+  REQUIRE(heads(1024, 128, 128, cache) == 32);
+  REQUIRE(heads(4096, 128, 128, cache) == 8);
+  REQUIRE(heads(16384, 128, 128, cache) == 2);
+  REQUIRE(heads(1024, 256, 64, cache) == 16);
+  REQUIRE(heads(4096, 256, 64, cache) == 4);
+  REQUIRE(heads(16384, 256, 64, cache) == 1);
+  // Enough for all teams, whatever the cache, and no more than there are.
+  REQUIRE(KA::Impl::heads_in_cache(132, 8, 1000, 1000, 1000) == 17);
+  REQUIRE(KA::Impl::heads_in_cache(132, 8, 5, 1000, 1000000) == 5);
+  REQUIRE(KA::Impl::heads_in_cache(132, 0, 5, 1000, 1000000) == 1);
+  REQUIRE(KA::Impl::heads_in_cache(132, 8, 0, 0, 1000000) == 1);
 }
 
 TEST_CASE("which calls split queries and dO ahead", "[mma]") {

@@ -94,6 +94,21 @@ std::size_t mma_backward_workspace(BackwardArguments<ScalarType> const& argument
   return carver.bytes();
 }
 
+/// How many heads' tiles of keys are begun in turns (see MmaTurnArrays): enough for twice as many teams as run at once,
+/// which then wait less for each other. Under a mask in 16 bits, whose products take little time for what they read, no
+/// more than have room in two thirds of the L2 cache.
+template <class ExecutionSpace, Scalar ScalarType, Mask M>
+index_t mma_heads_in_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& a,
+                           MmaBackwardTile const& tile, M const& mask, int teams) {
+  index_t const tiles = tile_slots(a, Side::keys, tile.rows), heads = index_t(a.batch) * a.kv_heads;
+  if (sums_in_place<ScalarType> || takes_all_keys(mask)) return matrices_in_turns(2 * teams, tiles, heads);
+  index_t const row_bytes =
+      sizeof(ScalarType) * (a.head_dim + a.value_dim) +
+      sizeof(accumulation_t<ScalarType>) * mma_backward_shapes<ScalarType>[tile.shape].head_columns;
+  return heads_in_cache(teams, tiles, heads, row_bytes * a.q_len * a.group(),
+                        space.cuda_device_prop().l2CacheSize / index_t(3) * 2);
+}
+
 /// The one kernel of a call whose teams of keys add to dQ in turns: as many as run at once.
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
 void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarType> data, Scores const& scores,
@@ -101,8 +116,7 @@ void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarT
   begin_turns(space, data.arguments, data.turns);
   int const teams =
       space.cuda_device_prop().multiProcessorCount * mma_backward_shapes<ScalarType>[data.tile.shape].teams;
-  data.turns.heads_in_turns = matrices_in_turns(2 * teams, tile_slots(data.arguments, Side::keys, data.tile.rows),
-                                                index_t(data.arguments.batch) * data.arguments.kv_heads);
+  data.turns.heads_in_turns = mma_heads_in_turns(space, data.arguments, data.tile, mask, teams);
   mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
   end_turns(space, data.arguments, data.turns);
 }

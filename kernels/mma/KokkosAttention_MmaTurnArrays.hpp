@@ -65,6 +65,23 @@ struct MmaTurnArrays {
   }
 };
 
+/// How many heads' tiles of keys are begun in turns, so that what their teams read and add to stays in a cache: as many
+/// as have room there, or down to half of that, if fewer heads are then missing in the last turn; enough for some
+/// teams. \param tiles of keys, of a head \param head_bytes of its queries, dO and sums of dQ
+constexpr index_t heads_in_cache(index_t teams, index_t tiles, index_t heads, index_t head_bytes, index_t cache_bytes) {
+  if (tiles == 0 || heads == 0) return 1;
+  index_t const enough = Kokkos::min((teams + tiles - 1) / tiles, heads);
+  index_t const most   = Kokkos::max(enough, Kokkos::min(cache_bytes / Kokkos::max(head_bytes, index_t(1)), heads));
+  index_t best = most, least_missing = heads;
+  for (index_t turns = most; turns >= Kokkos::max(enough, (most + 1) / 2); --turns) {
+    index_t const missing = (turns - heads % turns) % turns;
+    if (missing >= least_missing) continue;
+    best          = turns;
+    least_missing = missing;
+  }
+  return best;
+}
+
 /// Nothing has been added. Queries that see no key have a gradient of 0, as no team may come to them.
 template <class ExecutionSpace, Scalar ScalarType>
 void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
