@@ -32,7 +32,7 @@ class HostBackwardEngine : protected BackwardRows<ScalarType> {
  protected:
   using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
       Base::m_sequence;
-  using Base::second, Base::usable_lse;
+  using Base::second;
 
   using Operands = HostOperands<ScalarType>;
   using T        = accumulation_t<ScalarType>;

@@ -72,13 +72,14 @@ void mma_gradient(ExecutionSpace const& space, MmaBackwardData<ScalarType> const
 template <Scalar ScalarType>
 struct MmaBackwardArrays {
   BackwardArrays<accumulation_t<ScalarType>> shared;
+  MmaStatistics<ScalarType> statistics;
   MmaTurnArrays<ScalarType> turns;
   std::optional<MmaSplitArrays<ScalarType>> split;
 
   /// Takes the arrays out of a workspace; from an empty one, only its size is counted.
   MmaBackwardArrays(WorkspaceCarver& carver, BackwardArguments<ScalarType> const& arguments,
                     BiasGradientPlan const& plan, MmaBackwardTiles const& tiles)
-      : shared(carver, arguments, plan) {
+      : shared(carver, arguments, plan), statistics(carver, arguments) {
     for (int n = 0; n < tiles.count; ++n) {
       MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tiles.tile[n].shape];
       if (shape.turns) turns = MmaTurnArrays<ScalarType>(carver, arguments, tiles.tile[n]);
@@ -111,14 +112,15 @@ index_t mma_heads_in_turns(ExecutionSpace const& space, BackwardArguments<Scalar
 
 /// The one kernel of a call whose teams of keys add to dQ in turns: as many as run at once.
 template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
-void mma_gradients_in_turns(ExecutionSpace const& space, MmaBackwardData<ScalarType> data, Scores const& scores,
-                            M const& mask, DropoutOfWeights const& dropout, int most_teams) {
-  begin_turns(space, data.arguments, data.turns);
+void mma_gradients_in_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
+                            MmaBackwardData<ScalarType> data, Scores const& scores, M const& mask,
+                            DropoutOfWeights const& dropout, int most_teams) {
+  begin_turns(space, arguments, data.turns);
   int const teams =
       space.cuda_device_prop().multiProcessorCount * mma_backward_shapes<ScalarType>[data.tile.shape].teams;
   data.turns.heads_in_turns = mma_heads_in_turns(space, data.arguments, data.tile, mask, teams);
   mma_gradient(space, data, scores, mask, dropout, Kokkos::min(teams, most_teams));
-  end_turns(space, data.arguments, data.turns);
+  end_turns(space, arguments, data.turns);
 }
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
@@ -131,27 +133,31 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
   BiasGradientPlan const plan = mma_bias_plan<ExecutionSpace>(arguments, tiles);
   WorkspaceCarver carver(workspace);
   MmaBackwardArrays<ScalarType> const arrays(carver, arguments, plan, tiles);
-  Tensor<T const> const delta = arrays.shared.computed_delta();
+  BackwardArguments<ScalarType> const taken = arrays.statistics.arguments(arguments);
+  Tensor<T const> const delta               = arrays.shared.computed_delta();
 
-  compute_delta(space, arguments, arrays.shared.delta.data);
+  compute_statistics(space, arguments, arrays.shared.delta, arrays.statistics);
   for (int n = 0; n < tiles.count; ++n) {
-    MmaBackwardData<ScalarType> data{arguments, delta, tiles.tile[n], arrays.turns};
+    MmaBackwardData<ScalarType> data{taken, arrays.statistics.deltas(delta), tiles.tile[n], arrays.turns};
     if constexpr (MmaArithmetic<ScalarType>::splits)
-      if (data.tile.splits_ahead) data.arguments = split_ahead(space, arguments, *arrays.split);
+      if (data.tile.splits_ahead) data.arguments = split_ahead(space, taken, *arrays.split);
     MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[data.tile.shape];
     if (shape.computes_bias()) continue;
     if (shape.turns)
-      mma_gradients_in_turns(space, data, scores, mask, dropout, most_teams);
+      mma_gradients_in_turns(space, arguments, data, scores, mask, dropout, most_teams);
     else
       mma_gradient(space, data, scores, mask, dropout, most_teams);
   }
   // Plain calls have no bias.
   if constexpr (!is_plain<DropoutOfWeights>) {
-    if (arguments.dbias.data != nullptr)
+    if (arguments.dbias.data != nullptr) {
+      MmaBackwardTile const tile = mma_bias_tile<ScalarType>(tiles);
+      bool const by_mma          = tile.shape >= 0;  // by the portable engine otherwise
       mma_bias_gradient(space,
-                        BiasGradientLoop<ScalarType, Scores, M>{arguments, plan, arrays.shared.partial,
+                        BiasGradientLoop<ScalarType, Scores, M>{by_mma ? taken : arguments, plan, arrays.shared.partial,
                                                                 arrays.shared.part_stride, scores, mask, dropout},
-                        delta, mma_bias_tile<ScalarType>(tiles), most_teams);
+                        by_mma ? arrays.statistics.deltas(delta) : delta, tile, most_teams);
+    }
   }
 }
 

@@ -11,6 +11,7 @@
 #include <KokkosAttention_MmaGradientRows.hpp>
 #include <KokkosAttention_MmaProduct.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
+#include <KokkosAttention_MmaStatistics.hpp>
 #include <KokkosAttention_MmaStore.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
@@ -25,7 +26,7 @@ namespace KokkosAttention::Impl {
 template <Scalar ScalarType>
 struct MmaBackwardData {
   BackwardArguments<ScalarType> arguments;
-  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq): rowsum(dO O)
+  Tensor<accumulation_t<ScalarType> const> delta;  // (B, Hq, Lq), like the LSE as MmaStatistics says
   MmaBackwardTile tile;
   MmaTurnArrays<ScalarType> turns = {};
 };
@@ -35,7 +36,7 @@ struct MmaBackwardData {
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false>
 class MmaBackwardBase : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
-  using Base::begin_of, Base::head, Base::usable_lse;
+  using Base::begin_of, Base::head;
 
  protected:
   using Base::array_row, Base::begin_rows, Base::count, Base::first, Base::m_arguments, Base::m_sequence, Base::second;
@@ -59,7 +60,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
 
   /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, as of what dropout keeps. (In
   /// float64 pairs of warps would have to load deltas in time.)
-  static constexpr bool subtracts_delta = in_packs && sizeof(ScalarType) == 2;
+  static constexpr bool subtracts_delta = in_packs && prepares_statistics<ScalarType>;
 
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks, subtracts_delta>;
   using Statistics = typename TileRows::Statistics;
@@ -300,12 +301,12 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     if constexpr (!subtracts_delta) {
       return Sum{};
     } else if constexpr (own == Side::queries) {
-      T const upper = -m_statistics.delta[2 * row_block], lower = -m_statistics.delta[2 * row_block + 1];
+      T const upper = m_statistics.delta[2 * row_block], lower = m_statistics.delta[2 * row_block + 1];
       return {{upper, upper, lower, lower}};
     } else {
       static_assert(!layout.pads_statistics());
       Two const x = two_statistics(first_column() + 8 * column_block, true);
-      return {{-x.value[0], -x.value[1], -x.value[0], -x.value[1]}};
+      return {{x.value[0], x.value[1], x.value[0], x.value[1]}};
     }
   }
 
@@ -315,20 +316,26 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
     multiply_own(own_rows, other_rows, m_arguments.scale, m_scores);
   }
   KOKKOS_FORCEINLINE_FUNCTION void multiply_for_gradients(ScalarType const* own_rows, ScalarType const* other_rows) {
+    begin_gradients(m_gradients);
+    multiply_own(own_rows, other_rows, T(1), m_gradients);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void begin_gradients(Sum (&gradients)[row_blocks][column_blocks]) const {
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n) m_gradients[b][n] = first_gradients(b, n);
+      for (int n = 0; n < column_blocks; ++n) gradients[b][n] = first_gradients(b, n);
     }
-    multiply_own(own_rows, other_rows, T(1), m_gradients);
   }
 
   /// result += own rows * other rows^T, or, if numbers are split, result = factor * own rows * other rows^T
   /// \param own_rows the warp's first
-  template <int blocks>
+  /// \param first_block see multiply_rows
+  template <int blocks, class... FirstBlock>
   KOKKOS_FORCEINLINE_FUNCTION void multiply_own(ScalarType const* own_rows, ScalarType const* other_rows, T factor,
-                                                Sum (&result)[row_blocks][blocks]) const {
-    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride>(own_rows, other_rows, m_lane, factor, result);
+                                                Sum (&result)[row_blocks][blocks],
+                                                FirstBlock const&... first_block) const {
+    multiply_rows<Arithmetic, shape.head_columns, own_stride, stride>(own_rows, other_rows, m_lane, factor, result,
+                                                                      first_block...);
   }
 
   template <int n>
@@ -425,8 +432,8 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
 
   /// An LSE as MmaGradientRows takes it.
   KOKKOS_FORCEINLINE_FUNCTION T exponents_lse(T lse) const {
-    if constexpr (puts_factor_off<typename Arithmetic::Exponential>)
-      return m_exponential.in_base_2(usable_lse(lse));
+    if constexpr (prepares_statistics<ScalarType>)
+      return lse;
     else
       return usable_lse(lse);
   }

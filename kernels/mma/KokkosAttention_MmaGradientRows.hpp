@@ -28,7 +28,7 @@ class MmaGradientRows {
   /// Queries of which the lane holds pairs.
   static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
 
-  /// What the pairs have in common with their query; the LSE in base 2 if the exponential takes it so.
+  /// What the pairs have in common with their query; prepared (MmaStatistics) if the exponential puts factors off.
   struct Statistics {
     T lse[queries], delta[queries];
   };
@@ -62,7 +62,10 @@ class MmaGradientRows {
     else
       return m_exponential(score - m_statistics.lse[query(i)]);
   }
-  KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const { return m_statistics.delta[query(i)]; }
+  KOKKOS_FORCEINLINE_FUNCTION T delta(index_t i) const {
+    T const x = m_statistics.delta[query(i)];
+    return puts_factor_off<Exponential> ? -x : x;
+  }
 
   KOKKOS_FORCEINLINE_FUNCTION bool kept(index_t i, index_t j) const {
     int const r = static_cast<int>((own == Side::queries ? i : j) - m_place.row) / 8;

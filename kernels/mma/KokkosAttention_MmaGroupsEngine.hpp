@@ -42,20 +42,18 @@ class MmaGroupsEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_numb
   KOKKOS_FORCEINLINE_FUNCTION void multiply(Tile const&) {
     Base::begin_step();
     Base::add_to_last_queries();
-    KOKKOSATTENTION_UNROLL
-    for (int b = 0; b < row_blocks; ++b) {
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n) {
-        Sum const of_gradients = Base::first_gradients(b, n);
-        KOKKOSATTENTION_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          T const x               = of_gradients.value[i];
-          m_scores[b][n].value[i] = m_of_keys ? x : 0;
-        }
-      }
-    }
     Base::multiply_own(warps_rows(m_of_keys ? own_second() : own_first()),
-                       (m_of_keys ? other_second() : other_first()) + m_column * stride, T(1), m_scores);
+                       (m_of_keys ? other_second() : other_first()) + m_column * stride, T(1), m_scores,
+                       [&](auto const& add) {
+                         // Only sums of gradients take instructions to begin.
+                         if (m_of_keys) {
+                           Base::begin_gradients(m_scores);
+                           add();
+                         } else {
+                           Base::clear(m_scores);
+                           add();
+                         }
+                       });
     if (m_of_keys) return;
     Base::complete_scores();
     Base::clear(m_gradients);

@@ -88,12 +88,12 @@ KOKKOS_FORCEINLINE_FUNCTION void barrier_of_warps([[maybe_unused]] int number) {
 #endif
 }
 
-/// The same, but does not wait for the others. (compute-sanitizer's racecheck loses count of a team's barriers by it,
-/// and takes what lies on both sides of a team_barrier for a race.)
+/// The same, but does not wait for the others: they see what has been written before (PTX ISA, barrier). (compute-
+/// sanitizer's racecheck loses count of a team's barriers by it, and takes what lies on both sides of a team_barrier
+/// for a race.)
 template <int warps>
 KOKKOS_FORCEINLINE_FUNCTION void arrive_at_barrier([[maybe_unused]] int number) {
 #if defined(__CUDA_ARCH__)
-  __threadfence_block();
   asm volatile("barrier.arrive %0, %1;" ::"r"(number + 1), "n"(32 * warps) : "memory");
 #endif
 }

@@ -8,6 +8,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <type_traits>
+
 /// \file
 /// The two products of a warp: of its own rows with the other side's rows, and of what comes of that with the other
 /// side's rows again. Types that numbers are split for (MmaArithmetic::splits) scale rows by powers of two, and add
@@ -46,13 +48,20 @@ struct MmaRowPowers {
   }
 };
 
+/// The first block of steps is added like the others.
+struct SameForAllWarps {};
+
 /// result += own rows * other rows^T, or, if numbers are split, result = factor * own rows * other rows^T
 /// \tparam columns of the rows
-template <class Arithmetic, int columns, int own_stride, int stride, class T, int row_blocks, int column_blocks>
+/// \param first_block first_block(add) calls add() for the first block of steps: where what sums begin with differs
+/// from warp to warp, it branches, sets them, and adds to them
+template <class Arithmetic, int columns, int own_stride, int stride, class T, int row_blocks, int column_blocks,
+          class FirstBlock = SameForAllWarps>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const* own,
                                                typename Arithmetic::Number const* other, MmaLane lane,
                                                [[maybe_unused]] T factor,
-                                               typename Arithmetic::Sum (&result)[row_blocks][column_blocks]) {
+                                               typename Arithmetic::Sum (&result)[row_blocks][column_blocks],
+                                               [[maybe_unused]] FirstBlock const& first_block = {}) {
   using Sum = typename Arithmetic::Sum;
   // All small products come before the first large one, in the same sums: large factors are then loaded twice, which
   // costs less than registers for sums of small products do, if rows are not long.
@@ -75,12 +84,21 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b)
         left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane, factors_of);
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; n += 2) {
-        auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane, factors_of);
-        if constexpr (small_apart) multiply_add_blocks<Arithmetic>(small, n, left, right, SmallProducts());
-        multiply_add_blocks<Arithmetic>(result, n, left, right, products);
+      auto const add_block = [&] {
+        KOKKOSATTENTION_UNROLL
+        for (int n = 0; n < column_blocks; n += 2) {
+          auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane, factors_of);
+          if constexpr (small_apart) multiply_add_blocks<Arithmetic>(small, n, left, right, SmallProducts());
+          multiply_add_blocks<Arithmetic>(result, n, left, right, products);
+        }
+      };
+      if constexpr (!std::is_same_v<FirstBlock, SameForAllWarps>) {
+        if (block == 0) {
+          first_block(add_block);
+          continue;
+        }
       }
+      add_block();
     }
   };
   if constexpr (small_apart) {

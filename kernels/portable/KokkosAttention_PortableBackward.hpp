@@ -22,8 +22,8 @@
 
 namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
 
-/// delta = rowsum(dO O), a row a thread.
-template <class ExecutionSpace, Scalar ScalarType>
+/// delta = rowsum(dO O), a row a thread. \tparam Put put(entry, head, i, delta) stores that of a query
+template <class ExecutionSpace, Scalar ScalarType, class Put>
 struct DeltaKernel {
   using T      = accumulation_t<ScalarType>;
   using Member = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
@@ -31,7 +31,7 @@ struct DeltaKernel {
   static constexpr int team_rows = 64;
 
   BackwardArguments<ScalarType> arguments;
-  T* delta;
+  Put put;
 
   KOKKOS_FUNCTION index_t rows() const { return index_t(arguments.batch) * arguments.q_heads * arguments.q_len; }
   KOKKOS_FUNCTION index_t items() const { return (rows() + team_rows - 1) / team_rows; }
@@ -47,9 +47,9 @@ struct DeltaKernel {
   KOKKOS_FUNCTION void write_row(Member const& member, index_t r) const {
     int const entry = static_cast<int>(r / arguments.q_len / arguments.q_heads);
     int const head  = static_cast<int>(r / arguments.q_len % arguments.q_heads);
-    MatrixRows<ScalarType const> const gradient(arguments.d_out, entry, head, r % arguments.q_len, 1,
-                                                arguments.value_dim);
-    MatrixRows<ScalarType const> const out(arguments.out, entry, head, r % arguments.q_len, 1, arguments.value_dim);
+    index_t const i = r % arguments.q_len;
+    MatrixRows<ScalarType const> const gradient(arguments.d_out, entry, head, i, 1, arguments.value_dim);
+    MatrixRows<ScalarType const> const out(arguments.out, entry, head, i, 1, arguments.value_dim);
     auto const term = [&](int d) { return static_cast<T>(gradient(0, d)) * static_cast<T>(out(0, d)); };
     if constexpr (runs_on_host<ExecutionSpace>) {
       constexpr int width = RegisterBlock<T, true>::width;
@@ -62,20 +62,28 @@ struct DeltaKernel {
       for (int l = 0; d < arguments.value_dim; ++d, ++l) lane[l] += term(d);
       T sum = 0;
       for (int l = 0; l < width; ++l) sum += lane[l];
-      delta[r] = sum;
+      put(entry, head, i, sum);
     } else {
       T sum = 0;
       Kokkos::parallel_reduce(
           Kokkos::ThreadVectorRange(member, arguments.value_dim), [&](int d, T& partial) { partial += term(d); }, sum);
-      Kokkos::single(Kokkos::PerThread(member), [&] { delta[r] = sum; });
+      Kokkos::single(Kokkos::PerThread(member), [&] { put(entry, head, i, sum); });
     }
   }
 };
 
-template <class ExecutionSpace, Scalar ScalarType>
-void compute_delta(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
-                   accumulation_t<ScalarType>* delta) {
-  DeltaKernel<ExecutionSpace, ScalarType> const kernel{arguments, delta};
+template <class T>
+struct PutDelta {
+  Tensor<T> delta;  // (B, Hq, Lq)
+
+  KOKKOS_FORCEINLINE_FUNCTION void operator()(int entry, int head, index_t i, T x) const {
+    delta(entry, head, i, 0) = x;
+  }
+};
+
+template <class ExecutionSpace, Scalar ScalarType, class Put>
+void compute_delta(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments, Put const& put) {
+  DeltaKernel<ExecutionSpace, ScalarType, Put> const kernel{arguments, put};
   if (kernel.items() == 0) return;
   constexpr bool on_host = runs_on_host<ExecutionSpace>;
   Kokkos::TeamPolicy<ExecutionSpace> const policy(
@@ -165,7 +173,7 @@ void portable_backward(ExecutionSpace const& space, BackwardArguments<ScalarType
   BackwardArrays<T> const arrays(carver, arguments, plan);
   Tensor<T const> const delta = arrays.computed_delta();
 
-  compute_delta(space, arguments, arrays.delta.data);
+  compute_delta(space, arguments, PutDelta<T>{arrays.delta});
   if (arguments.dq.data != nullptr)
     portable_gradient<GradientOf::queries>(space, arguments, delta, scores, mask, dropout, most_teams);
   if (arguments.dk.data != nullptr || arguments.dv.data != nullptr)

@@ -28,7 +28,7 @@ class PortableBackwardEngine : protected BackwardRows<ScalarType> {
  protected:
   using Base::array_row, Base::begin_of, Base::begin_rows, Base::count, Base::first, Base::head, Base::m_arguments,
       Base::m_sequence;
-  using Base::second, Base::usable_lse;
+  using Base::second;
 
   using T     = accumulation_t<ScalarType>;
   using Block = RegisterBlock<T, runs_on_host<typename Member::execution_space>>;

@@ -16,6 +16,13 @@
 
 namespace KokkosAttention::Impl {
 
+/// A query with nothing to attend gets an LSE of +inf, so that all its weights are 0.
+template <class T>
+KOKKOS_FORCEINLINE_FUNCTION T usable_lse(T lse) {
+  constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
+  return lse == -infinity ? infinity : lse;
+}
+
 /// Base of engines.
 template <Scalar ScalarType>
 class BackwardRows {
@@ -56,12 +63,6 @@ class BackwardRows {
   /// The tile's rows of dO or v.
   KOKKOS_FORCEINLINE_FUNCTION Rows second(Side side, Tile const& tile) const {
     return rows(side == Side::queries ? m_arguments.d_out : m_arguments.v, side, tile, m_arguments.value_dim);
-  }
-
-  /// A query with nothing to attend gets an LSE of +inf, so that all its weights are 0.
-  KOKKOS_FORCEINLINE_FUNCTION static T usable_lse(T lse) {
-    constexpr T infinity = Kokkos::Experimental::infinity_v<T>;
-    return lse == -infinity ? infinity : lse;
   }
 
  private:

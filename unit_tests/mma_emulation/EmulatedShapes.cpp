@@ -85,8 +85,10 @@ KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, bool plain = fals
   return backward_tiles(p, all_lengths(p)[2], plain);
 }
 
+/// \param taken as kernels take them, see MmaStatistics
 template <class T>
 void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
+                                KA::Impl::BackwardArguments<T> const& taken,
                                 KA::Impl::Tensor<KA::accumulation_t<T> const> const& delta, Problem<T> const& p,
                                 MmaBackwardTile const& tile, Schedule const& schedule) {
   bool const in_turns = KA::Impl::mma_backward_shapes<T>[tile.shape].turns;
@@ -98,7 +100,7 @@ void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
   turns.heads_in_turns = 3;
   if (in_turns) KA::Impl::begin_turns(Space(), arguments, turns);
   Kokkos::fence();
-  EmulatedKernels<T>::backward({arguments, delta, tile, turns}, p.options, schedule);
+  EmulatedKernels<T>::backward({taken, delta, tile, turns}, p.options, schedule);
   if (in_turns) KA::Impl::end_turns(Space(), arguments, turns);
   Kokkos::fence();
 }
@@ -135,8 +137,8 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
     return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
   };
   auto const dq = like(p.q), dk = like(p.k), dv = like(p.v), dbias = like(p.options.bias);
-  auto const delta          = poisoned<Accumulation, Kokkos::LayoutRight>(p.batch(), p.heads(), p.q_len(), 1);
-  auto const computed_delta = KA::Impl::make_tensor<Accumulation const>(delta);
+  auto const delta         = poisoned<Accumulation, Kokkos::LayoutRight>(p.batch(), p.heads(), p.q_len(), 1);
+  auto const delta_of_call = KA::Impl::make_tensor<Accumulation>(delta);
   for (MmaBackwardTile const& tile : tiles) {
     auto const& shape    = KA::Impl::mma_backward_shapes<T>[tile.shape];
     auto const arguments = KA::Impl::make_backward_arguments(
@@ -144,12 +146,19 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
         shape.computes_bias() ? KA::Gradients<T, MemorySpace>{.bias = dbias}
                               : KA::Gradients<T, MemorySpace>{.q = dq, .k = dk, .v = dv},
         p.options);
-    KA::Impl::compute_delta(Space(), arguments, delta.data());
+    KA::Impl::WorkspaceCarver count(nullptr);
+    KA::Impl::MmaStatistics<T>(count, arguments);
+    auto const workspace = used_workspace(count);
+    KA::Impl::WorkspaceCarver carver(workspace.data());
+    KA::Impl::MmaStatistics<T> const statistics(carver, arguments);
+    KA::Impl::compute_statistics(Space(), arguments, delta_of_call, statistics);
     Kokkos::fence();
+    auto const taken  = statistics.arguments(arguments);
+    auto const deltas = statistics.deltas(delta_of_call.read_only());
     if (shape.computes_bias())
-      emulate_bias_gradient(arguments, computed_delta, p, tile, schedule);
+      emulate_bias_gradient(taken, deltas, p, tile, schedule);
     else
-      emulate_gradients_of_sides(arguments, computed_delta, p, tile, schedule);
+      emulate_gradients_of_sides(arguments, taken, deltas, p, tile, schedule);
     if (shape.computes_queries()) require_gaps_untouched(dq);
     if (shape.computes_keys()) require_gaps_untouched(dk);
     if (shape.computes_values()) require_gaps_untouched(dv);
