@@ -109,9 +109,10 @@ auto checked_backward_arguments(Space const& space, ArgumentChecker const& check
 
 /// Gradients of a scalar with respect to the inputs of `forward`, from its gradient with respect to the output.
 ///
-/// Computes the weights again from the LSE that `forward` stored, so that memory beyond the arguments is one number a
-/// query (on some GPUs also one for every 64 keys, on hosts, with few sequences for the threads, also the gradients of
-/// all queries in the accumulation type, and, for some broadcast biases, partial sums of the bias gradient).
+/// Computes the weights again from the LSE that `forward` stored, so that memory beyond the arguments is linear in the
+/// lengths: one number a query (three in 16 bits on some GPUs, and one for every 64 keys); in 16 bits on GPUs, and on
+/// hosts with few sequences for the threads, the gradients of all queries in the accumulation type; in float32 on GPUs,
+/// of many keys, a copy of q and d_out; and for some broadcast biases partial sums of the bias gradient.
 /// Every sum has a fixed order: the same bits on every run, and an entry's gradients do not depend on the rest of the
 /// batch. Enqueues on `space` and returns. A query with nothing to attend contributes nothing and has a gradient of 0,
 /// as long as its numbers and those of its gradient are finite. To exclude keys, use a mask or a bias of -inf: a weight

@@ -146,6 +146,49 @@ TEMPLATE_TEST_CASE("mma teams that take several tiles", "[mma]", MMA_TYPES) {
   }
 }
 
+/// Gradients where no kernel of the engine's computes that of the bias.
+template <class T>
+GradientResult<T> run_without_bias_kernel(Problem<T> const& problem, HostTensor<T> const& d_out_on_host) {
+  using Layout       = Kokkos::LayoutRight;
+  using Instance     = KA::Impl::MmaBackwardInstance<Space, T>;
+  auto const forward = run_forward(problem);
+  auto const like    = [](auto const& t) {
+    return poisoned<T, Layout>(t.extent(0), t.extent(1), t.extent(2), t.extent(3));
+  };
+  auto const q = to_device<Layout>(problem.q), k = to_device<Layout>(problem.k), v = to_device<Layout>(problem.v),
+             out = to_device<Layout>(forward.out), d_out = to_device<Layout>(d_out_on_host);
+  auto const lse     = to_device<Layout>(forward.lse);
+  auto const options = to_device<Layout>(problem.options);
+  KA::Gradients<T, MemorySpace> const gradients{
+      .q = like(problem.q), .k = like(problem.k), .v = like(problem.v), .bias = like(problem.options.bias)};
+  Space const space;
+  auto const arguments = KA::Impl::make_backward_arguments(
+      d_out, q, k, v, out, Kokkos::subview(lse, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0), gradients, options);
+  auto tiles = KA::Impl::mma_backward_tiles(space, arguments);
+  int count  = 0;
+  for (int n = 0; n < tiles.count; ++n)
+    if (!KA::Impl::mma_backward_shapes<T>[tiles.tile[n].shape].computes_bias()) tiles.tile[count++] = tiles.tile[n];
+  REQUIRE(count == tiles.count - 1);
+  tiles.count = count;
+  Kokkos::View<std::byte*, MemorySpace> const workspace("workspace", Instance::workspace(arguments, tiles));
+  Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be
+  Instance::run(space, arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options), {}, tiles,
+                workspace.data());
+  return {to_host(gradients.q), to_host(gradients.k), to_host(gradients.v), to_host(gradients.bias)};
+}
+
+TEMPLATE_TEST_CASE("a bias gradient that the portable engine computes for the mma engine", "[mma]", MMA_TYPES) {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  if constexpr (KA::Impl::compiled_for_mma<Space>) {
+    Random random(213);
+    auto problem           = random_problem<TestType>(random, {2, 2, 1, 70, 83, 40, 33});
+    problem.options.bias   = random.tensor<TestType>(1, 2, 70, 83);
+    problem.options.causal = true;
+    auto const d_out       = random_d_out(random, problem);
+    require_gradients(run_without_bias_kernel(problem, d_out), problem, d_out);
+  }
+}
+
 /// Output and LSE with a workspace of so many bytes, and whether the call has written to it.
 template <class... Functors>
 std::pair<Outputs<float>, bool> run_with_workspace(Problem<float> const& problem, std::size_t bytes,
