@@ -11,7 +11,6 @@
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
 
-#include <cstdint>
 #include <tuple>
 #include <type_traits>
 
@@ -46,17 +45,6 @@ void with_kind_of_scale([[maybe_unused]] T scale, Launch const& launch) {
   if constexpr (MmaArithmetic<ScalarType>::scales_own_rows && is_plain<DropoutOfWeights>)
     if (FactorParts(scale).is_power()) return launch(std::true_type());
   launch(std::false_type());
-}
-
-/// Whether all rows of a tensor can be copied 16 bytes at a time.
-template <class T>
-bool lies_in_packs(Tensor<T> const& tensor, int columns) {
-  constexpr int pack = 16 / int(sizeof(T));
-  if (tensor.data == nullptr) return true;
-  bool aligned =
-      tensor.stride[3] == 1 && columns % pack == 0 && reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
-  for (int d = 0; d < 3; ++d) aligned = aligned && tensor.stride[d] % pack == 0;
-  return aligned;
 }
 
 template <Scalar ScalarType>

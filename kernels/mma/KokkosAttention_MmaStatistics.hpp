@@ -7,7 +7,7 @@
 #include <KokkosAttention_Arguments.hpp>
 #include <KokkosAttention_BackwardRows.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
-#include <KokkosAttention_PortableBackward.hpp>
+#include <KokkosAttention_PortableDelta.hpp>
 #include <KokkosAttention_Workspace.hpp>
 
 #include <Kokkos_Core.hpp>

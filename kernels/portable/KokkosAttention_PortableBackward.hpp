@@ -7,10 +7,9 @@
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_PortableBackwardEngine.hpp>
 #include <KokkosAttention_PortableBiasGradient.hpp>
+#include <KokkosAttention_PortableDelta.hpp>
 #include <KokkosAttention_PortableTileQuery.hpp>
 #include <KokkosAttention_Workspace.hpp>
-
-#include <KokkosAttention_Loops.hpp>
 
 #include <Kokkos_Core.hpp>
 #include <Kokkos_Profiling_ScopedRegion.hpp>
@@ -21,75 +20,6 @@
 /// The portable engine's backward pass: a kernel for rowsum(dO O), then one for each of dQ, dK and dV together, dBias.
 
 namespace KokkosAttention::Impl::inline KOKKOSATTENTION_VECTORS {
-
-/// delta = rowsum(dO O), a row a thread. \tparam Put put(entry, head, i, delta) stores that of a query
-template <class ExecutionSpace, Scalar ScalarType, class Put>
-struct DeltaKernel {
-  using T      = accumulation_t<ScalarType>;
-  using Member = typename Kokkos::TeamPolicy<ExecutionSpace>::member_type;
-
-  static constexpr int team_rows = 64;
-
-  BackwardArguments<ScalarType> arguments;
-  Put put;
-
-  KOKKOS_FUNCTION index_t rows() const { return index_t(arguments.batch) * arguments.q_heads * arguments.q_len; }
-  KOKKOS_FUNCTION index_t items() const { return (rows() + team_rows - 1) / team_rows; }
-
-  KOKKOS_FUNCTION void operator()(Member const& member) const {
-    for (index_t item = member.league_rank(); item < items(); item += member.league_size()) {
-      index_t const begin = item * team_rows, end = Kokkos::min(begin + team_rows, rows());
-      Kokkos::parallel_for(Kokkos::TeamThreadRange(member, begin, end), [&](index_t r) { write_row(member, r); });
-    }
-  }
-
- private:
-  KOKKOS_FUNCTION void write_row(Member const& member, index_t r) const {
-    int const entry = static_cast<int>(r / arguments.q_len / arguments.q_heads);
-    int const head  = static_cast<int>(r / arguments.q_len % arguments.q_heads);
-    index_t const i = r % arguments.q_len;
-    MatrixRows<ScalarType const> const gradient(arguments.d_out, entry, head, i, 1, arguments.value_dim);
-    MatrixRows<ScalarType const> const out(arguments.out, entry, head, i, 1, arguments.value_dim);
-    auto const term = [&](int d) { return static_cast<T>(gradient(0, d)) * static_cast<T>(out(0, d)); };
-    if constexpr (runs_on_host<ExecutionSpace>) {
-      constexpr int width = RegisterBlock<T, true>::width;
-      T lane[width]       = {};
-      int d               = 0;
-      for (; d + width <= arguments.value_dim; d += width) {
-        KOKKOSATTENTION_LANES
-        for (int l = 0; l < width; ++l) lane[l] += term(d + l);
-      }
-      for (int l = 0; d < arguments.value_dim; ++d, ++l) lane[l] += term(d);
-      T sum = 0;
-      for (int l = 0; l < width; ++l) sum += lane[l];
-      put(entry, head, i, sum);
-    } else {
-      T sum = 0;
-      Kokkos::parallel_reduce(
-          Kokkos::ThreadVectorRange(member, arguments.value_dim), [&](int d, T& partial) { partial += term(d); }, sum);
-      Kokkos::single(Kokkos::PerThread(member), [&] { put(entry, head, i, sum); });
-    }
-  }
-};
-
-template <class T>
-struct PutDelta {
-  Tensor<T> delta;  // (B, Hq, Lq)
-
-  KOKKOS_FORCEINLINE_FUNCTION void operator()(int entry, int head, index_t i, T x) const {
-    delta(entry, head, i, 0) = x;
-  }
-};
-
-template <class ExecutionSpace, Scalar ScalarType, class Put>
-void compute_delta(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments, Put const& put) {
-  DeltaKernel<ExecutionSpace, ScalarType, Put> const kernel{arguments, put};
-  if (kernel.items() == 0) return;
-  constexpr bool on_host = runs_on_host<ExecutionSpace>;
-  Kokkos::TeamPolicy<ExecutionSpace> const policy(
-      space, static_cast<int>(Kokkos::min(kernel.items(), index_t(INT_MAX))), on_host ? 1 : 32, on_host ? 1 : 8);
-  Kokkos::parallel_for("KokkosAttention::backward, delta (portable)", as_kernel_argument(policy), kernel);
-}
 
 /// dQ: league = (batch, head, query tile). dK and dV: league = (batch, key-value head, key tile).
 template <class ExecutionSpace, Scalar ScalarType, GradientOf target, class Scores, Mask M>

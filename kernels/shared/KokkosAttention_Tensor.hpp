@@ -8,6 +8,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <cstdint>
+
 /// \file
 /// The form in which arrays enter a kernel. Views are converted once, at the boundary: kernels are then the same for
 /// every layout, and carry nothing whose size host and device compilers could disagree on.
@@ -58,6 +60,17 @@ Tensor<T> make_tensor(View const& view) {
   for (std::size_t d = 0; d < View::rank(); ++d)
     tensor.stride[d] = view.extent(d) == 1 ? 0 : static_cast<index_t>(view.stride(d));
   return tensor;
+}
+
+/// Whether all rows of a tensor can be copied 16 bytes at a time; those of none can.
+template <class T>
+bool lies_in_packs(Tensor<T> const& tensor, int columns) {
+  constexpr int pack = 16 / int(sizeof(T));
+  if (tensor.data == nullptr) return true;
+  bool aligned =
+      tensor.stride[3] == 1 && columns % pack == 0 && reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
+  for (int d = 0; d < 3; ++d) aligned = aligned && tensor.stride[d] % pack == 0;
+  return aligned;
 }
 
 }  // namespace KokkosAttention::Impl
