@@ -82,12 +82,20 @@ constexpr index_t heads_in_cache(index_t teams, index_t tiles, index_t heads, in
   return best;
 }
 
-/// Nothing has been added. Queries that see no key have a gradient of 0, as no team may come to them.
+/// \param i query of the arrays
+template <Scalar ScalarType>
+KOKKOS_FORCEINLINE_FUNCTION bool sees_no_key(BackwardArguments<ScalarType> const& arguments, int entry, int head,
+                                             index_t i) {
+  return arguments.lse(entry, head, i, 0) == -Kokkos::Experimental::infinity_v<accumulation_t<ScalarType>>;
+}
+
+/// Nothing has been added. Where dQ is summed in its own place, it is 0 for queries that see no key, as no team may
+/// come to them.
 template <class ExecutionSpace, Scalar ScalarType>
 void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments,
                  MmaTurnArrays<ScalarType> const& arrays) {
-  using T            = accumulation_t<ScalarType>;
-  index_t const rows = index_t(arguments.batch) * arguments.q_heads * arguments.q_len;
+  index_t const rows =
+      sums_in_place<ScalarType> ? index_t(arguments.batch) * arguments.q_heads * arguments.q_len : index_t(0);
   Kokkos::parallel_for(
       "KokkosAttention::backward, dq begins (mma)",
       as_kernel_argument(Kokkos::RangePolicy<ExecutionSpace, Kokkos::IndexType<index_t>>(
@@ -99,12 +107,12 @@ void begin_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> cons
         int const entry = static_cast<int>(n / arguments.q_len / arguments.q_heads);
         int const head  = static_cast<int>(n / arguments.q_len % arguments.q_heads);
         index_t const i = n % arguments.q_len;
-        if (arguments.lse(entry, head, i, 0) != -Kokkos::Experimental::infinity_v<T>) return;
+        if (!sees_no_key(arguments, entry, head, i)) return;
         for (int d = 0; d < arguments.head_dim; ++d) arguments.dq(entry, head, i, d) = ScalarType(0);
       });
 }
 
-/// dQ from sums in an array of their own.
+/// dQ from sums in an array of their own; of queries that see no key, to which no team may have come, 0.
 template <class ExecutionSpace, Scalar ScalarType>
 struct MmaQuerySumsKernel {
   using T      = accumulation_t<ScalarType>;
@@ -112,8 +120,12 @@ struct MmaQuerySumsKernel {
   using Member = typename Policy::member_type;
   using Place  = MmaSumPlace;
 
+  static constexpr int pack = 16 / int(sizeof(ScalarType));
+  static_assert(pack == 8);
+
   BackwardArguments<ScalarType> arguments;
   Tensor<T const> sums;
+  bool in_packs;  // rows of dQ lie in packs
 
   KOKKOS_FUNCTION index_t items() const { return work_items(arguments, Side::queries, Place::rows); }
 
@@ -126,27 +138,54 @@ struct MmaQuerySumsKernel {
   }
 
  private:
+  // Of a block of sums, a lane has a pack of two rows: neighbours, two numbers of each row in turns.
+  struct Sums {
+    Pack<T, Place::numbers> four[4];
+
+    KOKKOS_FORCEINLINE_FUNCTION static Sums load(T const* from) {
+      Sums result;
+      KOKKOSATTENTION_UNROLL
+      for (int n = 0; n < 4; ++n) result.four[n] = Pack<T, Place::numbers>::load(from + Place::numbers * n);
+      return result;
+    }
+    KOKKOS_FORCEINLINE_FUNCTION Pack<ScalarType, pack> of_row(int h, T factor) const {
+      Pack<ScalarType, pack> result;
+      KOKKOSATTENTION_UNROLL
+      for (int c = 0; c < pack; ++c) result.value[c] = ScalarType(factor * four[c / 2].value[2 * h + c % 2]);
+      return result;
+    }
+  };
+
   KOKKOS_FUNCTION void write_rows(Member const& member, Sequence const& sequence, int head, index_t begin,
                                   int rows) const {
-    index_t const slot    = slot_of_rows(arguments, Side::queries, Place::rows, sequence, begin);
-    T const* const from   = &sums(sequence.entry, head, slot * Place::rows, 0);
-    ScalarType* const to  = &arguments.dq(sequence.entry, head, sequence.q_begin + begin, 0);
-    index_t const* stride = arguments.dq.stride;
-    for (int block = 0; block * Place::columns < arguments.head_dim; ++block) {
-      for (int n = 0; n < Place::columns / 8; ++n) {
-        Kokkos::parallel_for(Kokkos::ThreadVectorRange(member, 32), [&](int lane) {
-          T const* const four = from + block * Place::rows * Place::columns + Place::of(n, lane);
-          for (int i = 0; i < Place::numbers; ++i) {
-            int const row = lane / 4 + i / 2 * 8, column = block * Place::columns + 8 * n + 2 * (lane % 4) + i % 2;
-            if (row < rows && column < arguments.head_dim && !sees_no_key(sequence, head, begin + row))
-              to[row * stride[2] + column * stride[3]] = ScalarType(arguments.scale * four[i]);
-          }
-        });
+    constexpr int packs  = Place::columns / pack;  // of a row of a block of sums
+    index_t const slot   = slot_of_rows(arguments, Side::queries, Place::rows, sequence, begin);
+    index_t const first  = sequence.q_begin + begin;
+    T const* const from  = &sums(sequence.entry, head, slot * Place::rows, 0);
+    ScalarType* const to = arguments.dq.matrix(sequence.entry, head);
+    Kokkos::parallel_for(Kokkos::ThreadVectorRange(member, packs * 8), [&](int lane) {
+      int const quad = lane % 8, of_row = lane / 8;
+      bool here[2], sees_keys[2];
+      KOKKOSATTENTION_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        here[h]      = quad + 8 * h < rows;
+        sees_keys[h] = here[h] && !sees_no_key(arguments, sequence.entry, head, first + quad + 8 * h);
       }
-    }
+      for (int block = 0; block * Place::columns + of_row * pack < arguments.head_dim; ++block) {
+        Sums const of_lane = Sums::load(from + block * Place::rows * Place::columns + Place::of(of_row, 4 * quad));
+        KOKKOSATTENTION_UNROLL
+        for (int h = 0; h < 2; ++h)
+          if (here[h])
+            write(sees_keys[h] ? of_lane.of_row(h, arguments.scale) : Pack<ScalarType, pack>(),
+                  to + (first + quad + 8 * h) * arguments.dq.stride[2], block * Place::columns + of_row * pack);
+      }
+    });
   }
-  KOKKOS_FUNCTION bool sees_no_key(Sequence const& sequence, int head, index_t i) const {
-    return arguments.lse(sequence.entry, head, sequence.q_begin + i, 0) == -Kokkos::Experimental::infinity_v<T>;
+  KOKKOS_FORCEINLINE_FUNCTION void write(Pack<ScalarType, pack> const& numbers, ScalarType* row, int column) const {
+    if (in_packs) return numbers.store(row + column);
+    KOKKOSATTENTION_UNROLL
+    for (int c = 0; c < pack; ++c)
+      if (column + c < arguments.head_dim) row[(column + c) * arguments.dq.stride[3]] = numbers.value[c];
   }
 };
 
@@ -157,7 +196,9 @@ void end_turns(ExecutionSpace const& space, BackwardArguments<ScalarType> const&
   if constexpr (!sums_in_place<ScalarType>) {
     using Kernel     = MmaQuerySumsKernel<ExecutionSpace, ScalarType>;
     auto const& sums = arrays.query_sums;
-    Kernel const kernel{arguments, {sums.data, {sums.stride[0], sums.stride[1], sums.stride[2], 1}}};
+    Kernel const kernel{arguments,
+                        {sums.data, {sums.stride[0], sums.stride[1], sums.stride[2], 1}},
+                        lies_in_packs(arguments.dq, arguments.head_dim)};
     constexpr bool on_host = runs_on_host<ExecutionSpace>;
     constexpr int blocks   = on_host ? 1 : 4;  // of a team
     index_t const teams    = (kernel.items() + blocks - 1) / blocks;

@@ -69,9 +69,9 @@ class DeltaKernel {
   KOKKOS_FUNCTION index_t items() const { return (rows() + team_rows() - 1) / team_rows(); }
 
   KOKKOS_FUNCTION void write_row(Member const& member, index_t r) const {
-    index_t const matrix = r / m_arguments.q_len, i = r - matrix * m_arguments.q_len;
-    int const entry = static_cast<int>(matrix / m_arguments.q_heads);
-    int const head  = static_cast<int>(matrix - index_t(entry) * m_arguments.q_heads);
+    int const entry = static_cast<int>(r / m_arguments.q_len / m_arguments.q_heads);
+    int const head  = static_cast<int>(r / m_arguments.q_len % m_arguments.q_heads);
+    index_t const i = r % m_arguments.q_len;
     MatrixRows<ScalarType const> const gradient(m_arguments.d_out, entry, head, i, 1, m_arguments.value_dim);
     MatrixRows<ScalarType const> const out(m_arguments.out, entry, head, i, 1, m_arguments.value_dim);
     if constexpr (on_host) {
