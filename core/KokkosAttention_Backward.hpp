@@ -79,7 +79,7 @@ auto checked_backward_arguments(Space const& space, ArgumentChecker const& check
                 "score(score, batch, head, query, key), or masks, bool(batch, head, query, key)");
   static_assert(((!UserFunctor<Functors, Accumulation> || DifferentiableFunctor<Functors, Accumulation>)&&...),
                 "KokkosAttention::backward: a score function must tell its derivative with respect to the score, "
-                "derivative(score, batch, head, query, key) const");
+                "derivative(score, batch, head, query, key) const, or, without the score, if it is linear");
   check_tensors<Space>(check, q, k, v, out);
   check.require(q.extent(3) <= largest_backward_head_dim, "q", "head_dim of at most 32768", q.extent(3));
   check.require(v.extent(3) <= largest_backward_head_dim, "v", "value_dim of at most 32768", v.extent(3));
@@ -98,8 +98,10 @@ auto checked_backward_arguments(Space const& space, ArgumentChecker const& check
   place(gradients.v, "v", gradients.bias);
   place(gradients.bias, "bias");
   auto arguments  = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
-  arguments.plain = (Mask<Functors> && ...) && leaves_options_alone(arguments, make_scores(options), make_mask(options),
-                                                                    WeightDropout<Accumulation>(options.dropout));
+  arguments.plain = ((Mask<Functors> || LinearScoreFunction<Functors, Accumulation>)&&...) &&
+                    leaves_options_alone(arguments, make_scores(options), make_mask(options),
+                                         WeightDropout<Accumulation>(options.dropout));
+  arguments.scored        = !(Mask<Functors> && ...);
   std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0>(space, arguments);
   check_workspace(check, options.workspace, bytes);
   return std::pair(arguments, bytes);

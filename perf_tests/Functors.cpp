@@ -16,7 +16,7 @@ struct Scaled {
   float factor = 1.1f;
 
   KOKKOS_FUNCTION float operator()(float score, int, int, KA::index_t, KA::index_t) const { return factor * score; }
-  KOKKOS_FUNCTION float derivative(float, int, int, KA::index_t, KA::index_t) const { return factor; }
+  KOKKOS_FUNCTION float derivative(int, int, KA::index_t, KA::index_t) const { return factor; }
 };
 
 /// Subtracts a slope times the distance.
@@ -26,7 +26,7 @@ struct Slope {
   KOKKOS_FUNCTION float operator()(float score, int, int, KA::index_t i, KA::index_t j) const {
     return score - slope * static_cast<float>(static_cast<int>(i - j));
   }
-  KOKKOS_FUNCTION float derivative(float, int, int, KA::index_t, KA::index_t) const { return 1; }
+  KOKKOS_FUNCTION float derivative(int, int, KA::index_t, KA::index_t) const { return 1; }
 };
 
 using T = KA::bhalf_t;

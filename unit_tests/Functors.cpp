@@ -44,6 +44,7 @@ TEMPLATE_TEST_CASE("score functions of the user", "[functors]", double, float, K
   SECTION("several, in the order given") {
     check(problem, Composed<RippleOnHost, QuadraticOnHost>(), Ripple<A>(), Quadratic<A>());
   }
+  SECTION("linear") { check(problem, InclineOnHost(), Incline<A>()); }
 }
 
 TEMPLATE_TEST_CASE("masks of the user", "[functors]", double, float, KokkosAttention::bhalf_t) {
@@ -117,6 +118,9 @@ TEST_CASE("score functions without derivative have no backward pass", "[functors
   STATIC_REQUIRE(KA::ScoreFunction<Plain, float>);
   STATIC_REQUIRE(!KA::DifferentiableScoreFunction<Plain, float>);
   STATIC_REQUIRE(KA::DifferentiableScoreFunction<Quadratic<float>, float>);
+  STATIC_REQUIRE(!KA::LinearScoreFunction<Quadratic<float>, float>);
+  STATIC_REQUIRE(KA::DifferentiableScoreFunction<Incline<float>, float>);
+  STATIC_REQUIRE(KA::LinearScoreFunction<Incline<float>, float>);
 }
 
 }  // namespace Test

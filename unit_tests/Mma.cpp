@@ -319,6 +319,26 @@ TEMPLATE_TEST_CASE("kernels for gradients through score functions", "[mma]", KA:
   require_gradients(run_gradients(problem, d_out, true, false), problem, d_out);
 }
 
+/// Kernels that know no gradient where they have scores, with a mask of the user's too.
+TEST_CASE("gradients through linear score functions", "[mma]") {
+  using T                 = KA::bhalf_t;
+  int const head_dim      = GENERATE(40, 128, 256);
+  bool const checkerboard = GENERATE(false, true);
+  CAPTURE(head_dim, checkerboard);
+  Random random(210);
+  auto problem           = random_problem<T>(random, {1, 2, 1, 530, 601, head_dim, head_dim});
+  problem.options.causal = true;
+  auto const d_out       = random_d_out(random, problem);
+  if (checkerboard) {
+    auto masked         = problem;
+    masked.options.mask = HostTensor<bool>("mask", 1, 2, 530, 601);
+    for_each_index(1, 2, 530, 601, [&](auto... n) { masked.options.mask(n...) = Checkerboard()(n...); });
+    require_gradients(run_backward(problem, d_out, Incline<float>(), Checkerboard()), masked, d_out, InclineOnHost());
+  } else {
+    require_gradients(run_backward(problem, d_out, Incline<float>()), problem, d_out, InclineOnHost());
+  }
+}
+
 TEMPLATE_TEST_CASE("scales of any sign", "[mma]", MMA_TYPES) {
   Random random(205);
   auto problem          = random_problem<TestType>(random, {1, 2, 2, 70, 150, 24, 24});

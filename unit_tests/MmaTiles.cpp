@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Forward.hpp"
+#include "UserFunctors.hpp"
 
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_MmaTurnArrays.hpp>
@@ -212,6 +213,10 @@ TEST_CASE("which backward calls are plain", "[mma]") {
   REQUIRE(!is_plain(8, {.softcap = 2.}));
   REQUIRE(!is_plain(8, {.dropout = {.probability = 0.5}}));
   REQUIRE(!is_plain(8, {.mask = Kokkos::View<bool****, MemorySpace>("mask", 1, 1, 5, 5)}));
+  REQUIRE(is_plain(8, {}, Checkerboard()));
+  REQUIRE(is_plain(8, {}, Incline<float>(), Checkerboard()));
+  REQUIRE(!is_plain(8, {.softcap = 2.}, Incline<float>()));
+  REQUIRE(!is_plain(8, {}, Incline<float>(), Quadratic<float>()));
 }
 
 TEMPLATE_TEST_CASE("mma tiles where scratch is for fewer teams than wanted, or for none", "[mma][tiles]", MMA_TYPES) {
@@ -315,7 +320,8 @@ TEST_CASE("heads whose tiles of keys are begun in turns have room in a cache", "
 
 TEST_CASE("which calls split queries and dO ahead", "[mma]") {
   Space const space;
-  auto const splits = [&](Shape const& s, bool wants_keys = true, KA::Options<float, MemorySpace> const& options = {}) {
+  auto const splits = [&](Shape const& s, bool wants_keys = true, KA::Options<float, MemorySpace> const& options = {},
+                          auto const&... functors) {
     auto const array = [](int b, int h, KA::index_t l, int d) {
       return DeviceTensor<float, Kokkos::LayoutRight>("array", b, h, l, d);
     };
@@ -330,17 +336,16 @@ TEST_CASE("which calls split queries and dO ahead", "[mma]") {
       gradients.v = array(s.batch, s.kv_heads, s.k_len, s.value_dim);
     }
     auto const call  = KA::Impl::checked_backward_arguments(space, KA::Impl::ArgumentChecker("test"), d_out, q, k, v,
-                                                            out, lse, gradients, options);
+                                                            out, lse, gradients, options, functors...);
     auto const tiles = choose_mma_backward_tiles<float>({s.head_dim, s.value_dim, h100_scratch, {s.k_len, s.k_len}},
                                                         true, wants_keys, wants_keys, false);
     REQUIRE(tiles.count > 0);
     bool const found = KA::Impl::splits_ahead(call.first, tiles.tile[0]);
     if (KA::Impl::device_has_mma(space)) {
-      std::size_t const bytes = KA::workspace_size(space, d_out, q, k, v, out, lse, gradients, options);
+      std::size_t const bytes = KA::workspace_size(space, d_out, q, k, v, out, lse, gradients, options, functors...);
       REQUIRE((bytes >= sizeof(float) * s.batch * s.heads * s.q_len * (s.head_dim + s.value_dim)) == found);
-      REQUIRE(
-          (KA::describe(space, d_out, q, k, v, out, lse, gradients, options).find("queries and d_out: split once") !=
-           std::string::npos) == found);
+      REQUIRE((KA::describe(space, d_out, q, k, v, out, lse, gradients, options, functors...)
+                   .find("queries and d_out: split once") != std::string::npos) == found);
     }
     return found;
   };
@@ -353,6 +358,8 @@ TEST_CASE("which calls split queries and dO ahead", "[mma]") {
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 28}));                          // padded to more than twice the columns
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 64}, true, {.softcap = 10.}));  // not plain
   REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 63, 64}));                          // rows that are not copied in packs
+  REQUIRE(splits({1, 1, 1, 40, 2048, 64, 64}, true, {}, Checkerboard()));
+  REQUIRE_FALSE(splits({1, 1, 1, 40, 2048, 64, 64}, true, {}, Incline<float>()));
 }
 
 TEST_CASE("a scale is a power of two times the rest of it", "[mma]") {

@@ -31,6 +31,17 @@ struct Quadratic {
   }
 };
 
+/// Linear, so that its derivative leaves the score out.
+template <class A>
+struct Incline {
+  KOKKOS_FUNCTION A operator()(A s, int b, int h, KA::index_t i, KA::index_t j) const {
+    return derivative(b, h, i, j) * s - A(0.01) * A(1 + h) * A(i - j);
+  }
+  KOKKOS_FUNCTION A derivative(int b, int h, KA::index_t i, KA::index_t j) const {
+    return 1 + A(0.2) * A((b + h + i + 2 * j) % 3);
+  }
+};
+
 /// The same for the reference, in types that devices do not have.
 struct RippleOnHost {
   template <class W>
@@ -51,6 +62,17 @@ struct QuadraticOnHost {
   template <class W>
   W derivative(W s, int, int h, KA::index_t i, KA::index_t j) const {
     return 1 + W(0.2) * W(1 + h) * W((i + 2 * j) % 3) * s;
+  }
+};
+
+struct InclineOnHost {
+  template <class W>
+  W operator()(W s, int b, int h, KA::index_t i, KA::index_t j) const {
+    return derivative(s, b, h, i, j) * s - W(0.01) * W(1 + h) * W(i - j);
+  }
+  template <class W>
+  W derivative(W, int b, int h, KA::index_t i, KA::index_t j) const {
+    return 1 + W(0.2) * W((b + h + i + 2 * j) % 3);
   }
 };
 

@@ -137,6 +137,12 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
     f(TileRows(m_scores, m_gradients, m_factor, m_statistics, m_kept, m_exponential, place(tile)));
   }
+  /// The same of a warp that has gradients alone, in the place of scores.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row_of_gradients(Tile const& tile, F const& f) {
+    T none = 1;
+    f(TileRows(m_gradients, m_scores, none, m_statistics, m_kept, m_exponential, place(tile)));
+  }
 
  protected:
   /// Begins to copy the own rows.

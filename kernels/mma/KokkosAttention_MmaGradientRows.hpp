@@ -86,6 +86,16 @@ class MmaGradientRows {
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) { apply(f, b, n, h, e); });
   }
 
+  /// Beyond the end of the tile, by what its last rows and columns are multiplied by: a branch would cost more.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_gradients(F const& f) const {
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+      index_t const row    = m_place.row + Kokkos::min(16 * b + 8 * h, m_place.rows - 1);
+      index_t const column = m_place.column + Kokkos::min(8 * n + e, m_place.columns - 1);
+      m_gradients[b][n].value[2 * h + e] *= own == Side::queries ? f(row, column) : f(column, row);
+    });
+  }
+
   /// Adds a bias. Where its numbers lie side by side, a query's are found from one place.
   template <class Number>
   KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number> const& bias, int b, int h) const {

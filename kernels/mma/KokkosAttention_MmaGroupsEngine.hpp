@@ -59,10 +59,8 @@ class MmaGroupsEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_numb
     Base::clear(m_gradients);
   }
 
-  template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const& tile, F const& f) {
-    if (!m_of_keys) Base::for_each_row(tile, f);
-  }
+  /// Whether the warp has gradients, but no scores: derivatives of score functions are to do without.
+  KOKKOS_FORCEINLINE_FUNCTION bool has_gradients_alone() const { return m_of_keys; }
 
   KOKKOS_FORCEINLINE_FUNCTION void accumulate(Tile const&) {
     Left own[steps][row_blocks], partners[steps][row_blocks];

@@ -15,9 +15,9 @@
 #include <type_traits>
 
 /// \file
-/// Plain calls have kernels of their own: no options but a causal or window mask, and perhaps a user's functors, and
-/// rows that can be copied 16 bytes at a time. What kernels need not decide costs no registers, of which there are too
-/// few.
+/// Plain calls have kernels of their own: no options but a causal or window mask, and perhaps a user's functors (in the
+/// backward pass, shapes for plain calls take linear score functions only), and rows that can be copied 16 bytes at a
+/// time. What kernels need not decide costs no registers, of which there are too few.
 
 namespace KokkosAttention::Impl {
 
@@ -28,7 +28,8 @@ inline constexpr bool is_plain = std::is_same_v<DropoutOfWeights, NoDropout<type
 /// Whether a backward kernel may be for a call with these scores and dropout.
 template <class Scores, class DropoutOfWeights>
 constexpr bool may_take(MmaBackwardShape const& shape) {
-  return !shape.plain || (is_plain<DropoutOfWeights> && std::is_same_v<Scores, ScoreChain<>>);
+  return !shape.plain ||
+         (is_plain<DropoutOfWeights> && Scores::template is_linear<typename DropoutOfWeights::value_type>);
 }
 
 /// Whether a call with these scores and dropout may have a backward kernel whose queries and dO are split ahead.

@@ -68,8 +68,8 @@ template <Scalar ScalarType>
 bool splits_ahead(BackwardArguments<ScalarType> const& arguments, MmaBackwardTile const& tile) {
   if constexpr (MmaArithmetic<ScalarType>::splits) {
     MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[tile.shape];
-    return arguments.plain && has_split_ahead_kernel(shape) && 2 * arguments.head_dim >= shape.head_columns &&
-           2 * arguments.value_dim >= shape.head_columns &&
+    return arguments.plain && !arguments.scored && has_split_ahead_kernel(shape) &&
+           2 * arguments.head_dim >= shape.head_columns && 2 * arguments.value_dim >= shape.head_columns &&
            arguments.k_len / sequence_count(arguments) >= least_key_tiles_of_split_queries * tile.rows;
   } else {
     return false;

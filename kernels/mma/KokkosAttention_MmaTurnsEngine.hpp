@@ -108,6 +108,10 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row(Tile const&, F const& f) {
     Base::for_each_row(tile(), f);
   }
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row_of_gradients(Tile const&, F const& f) {
+    Base::for_each_row_of_gradients(tile(), f);
+  }
 
  protected:
   KOKKOS_FORCEINLINE_FUNCTION void begin_item(Sequence const& sequence, Tile const& tile) {

@@ -100,8 +100,9 @@ struct BackwardArguments : AttentionArguments<ScalarType> {
   Tensor<Accumulation const> lse;
   Tensor<ScalarType> dq, dk, dv, dbias;  // no data: not wanted
   index_t dbias_extent[4];
-  bool adds_bias;      // to scores, what takes time in every kernel
-  bool plain = false;  // the call needs nothing that some kernels leave out to be faster
+  bool adds_bias;       // to scores, what takes time in every kernel
+  bool plain  = false;  // the call needs nothing that some kernels leave out to be faster
+  bool scored = false;  // it has score functions of the user's
 };
 
 /// Some rows of one side of a sequence.

@@ -77,6 +77,11 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
                                         DropoutOfWeights const& dropout, Sequence const& sequence, Tile const& tile,
                                         Coverage tile_covers) {
   using T = typename DropoutOfWeights::value_type;
+  if constexpr (requires { engine.has_gradients_alone(); }) {
+    if (engine.has_gradients_alone())
+      return engine.for_each_row_of_gradients(
+          tile, [&](auto const& row) { scores.multiply_gradients(row, sequence, tile.head); });
+  }
   engine.for_each_row(tile, [&](auto const& row) {
     bool const subtract_first = dropout.active() || scores.active();
     if (dropout.active())

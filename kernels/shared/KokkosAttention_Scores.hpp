@@ -75,23 +75,42 @@ concept AddsBias = is_bias<F> && requires(Row const& row, F const& f) {
   row.add(f.bias, 0, 0);
 };
 
+/// A score function's derivative at a score.
+template <class Accumulation, class F>
+KOKKOS_FORCEINLINE_FUNCTION Accumulation derivative(F const& f, Accumulation s, int b, int h, index_t i, index_t j) {
+  if constexpr (LinearScoreFunction<F, Accumulation>)
+    return static_cast<Accumulation>(f.derivative(b, h, i, j));
+  else
+    return static_cast<Accumulation>(f.derivative(s, b, h, i, j));
+}
+
 /// What a score is differentiated with respect to.
 enum class ScoreInput { product, bias };
 
 /// Score functions one after the other. Options that are not in use cost one test a row, none an element.
 template <class... Functions>
 struct ScoreChain {
+  /// Whether gradients go through it without scores.
+  template <class Accumulation>
+  static constexpr bool is_linear = true;
+
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return false; }
   template <class Row>
   KOKKOS_FORCEINLINE_FUNCTION void apply(Row const&, Sequence const&, int) const {}
   template <ScoreInput input, class Row>
   KOKKOS_FORCEINLINE_FUNCTION void differentiate(Row const&, Sequence const&, int) const {}
+  template <class Row>
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_gradients(Row const&, Sequence const&, int) const {}
 };
 
 template <class First, class... Rest>
 struct ScoreChain<First, Rest...> {
   First first;
   ScoreChain<Rest...> rest;
+
+  template <class Accumulation>
+  static constexpr bool is_linear =
+      LinearScoreFunction<First, Accumulation>&& ScoreChain<Rest...>::template is_linear<Accumulation>;
 
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return is_active() || rest.active(); }
 
@@ -122,12 +141,22 @@ struct ScoreChain<First, Rest...> {
       else
         row.update([&](index_t i, index_t j, Accumulation& s, Accumulation& gradient) {
           if constexpr (input == ScoreInput::product)
-            gradient *= static_cast<Accumulation>(f.derivative(s, sequence.batch, h, i, j));
+            gradient *= Impl::derivative<Accumulation>(f, s, sequence.batch, h, i, j);
           s = static_cast<Accumulation>(f(s, sequence.batch, h, i, j));
         });
     }
     // What comes after the bias acts on it as on the product.
     rest.template differentiate<is_bias<First> ? ScoreInput::product : input>(row, sequence, h);
+  }
+
+  /// The same of gradients alone, if it is linear; row.multiply_gradients(f(i, j)).
+  template <class Row>
+  KOKKOS_FORCEINLINE_FUNCTION void multiply_gradients(Row const& row, Sequence const& sequence, int h) const {
+    using Accumulation = typename Row::value_type;
+    static_assert(is_linear<Accumulation>);
+    auto const f = Impl::in_sequence(first, sequence);
+    row.multiply_gradients([&](index_t i, index_t j) -> Accumulation { return f.derivative(sequence.batch, h, i, j); });
+    rest.multiply_gradients(row, sequence, h);
   }
 
  private:

@@ -35,6 +35,9 @@ struct EmulatedKernels {
   static void forward(KA::Impl::ForwardArguments<T> const& arguments, Options const& options,
                       KA::Impl::MmaTile const& tile, Schedule const& schedule);
   static void backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options, Schedule const& schedule);
+  /// Through a linear score function, Incline, by kernels for plain calls.
+  static void linear_backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
+                              Schedule const& schedule);
   /// \param arrays of a call with this plan
   static void bias_gradient(KA::Impl::MmaBackwardData<T> const& data, KA::Impl::BiasGradientPlan const& plan,
                             KA::Impl::BackwardArrays<KA::accumulation_t<T>> const& arrays, Options const& options,

@@ -6,6 +6,7 @@
 
 #include "EmulatedKernels.hpp"
 #include "../Backward.hpp"
+#include "../UserFunctors.hpp"
 
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
@@ -86,11 +87,12 @@ KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, bool plain = fals
 }
 
 /// \param taken as kernels take them, see MmaStatistics
-template <class T>
+/// \param functors none, or Incline
+template <class T, class... Functors>
 void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
                                 KA::Impl::BackwardArguments<T> const& taken,
                                 KA::Impl::Tensor<KA::accumulation_t<T> const> const& delta, Problem<T> const& p,
-                                MmaBackwardTile const& tile, Schedule const& schedule) {
+                                MmaBackwardTile const& tile, Schedule const& schedule, Functors const&...) {
   bool const in_turns = KA::Impl::mma_backward_shapes<T>[tile.shape].turns;
   KA::Impl::WorkspaceCarver count(nullptr);
   KA::Impl::MmaTurnArrays<T>(count, arguments, tile);
@@ -100,7 +102,11 @@ void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
   turns.heads_in_turns = 3;
   if (in_turns) KA::Impl::begin_turns(Space(), arguments, turns);
   Kokkos::fence();
-  EmulatedKernels<T>::backward({taken, delta, tile, turns}, p.options, schedule);
+  KA::Impl::MmaBackwardData<T> const data{taken, delta, tile, turns};
+  if constexpr (sizeof...(Functors) == 0)
+    EmulatedKernels<T>::backward(data, p.options, schedule);
+  else
+    EmulatedKernels<T>::linear_backward(data, p.options, schedule);
   if (in_turns) KA::Impl::end_turns(Space(), arguments, turns);
   Kokkos::fence();
 }
@@ -124,11 +130,12 @@ void emulate_bias_gradient(KA::Impl::BackwardArguments<T> const& arguments,
 }
 
 /// The gradients that tiles' kernels compute, one after the other; the others are NaN.
-template <class Layout, class T>
+template <class Layout, class T, class... Functors>
 GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_out_on_host,
-                                   std::vector<MmaBackwardTile> const& tiles, Schedule const& schedule = {}) {
+                                   std::vector<MmaBackwardTile> const& tiles, Schedule const& schedule = {},
+                                   Functors const&... functors) {
   using Accumulation = KA::accumulation_t<T>;
-  auto const forward = run_forward(p);
+  auto const forward = run_forward(p, functors...);
   auto const q = to_device<Layout>(p.q), k = to_device<Layout>(p.k), v = to_device<Layout>(p.v),
              out = to_device<Layout>(forward.out), d_out = to_device<Layout>(d_out_on_host);
   auto const lse4 = to_device<Layout>(forward.lse);
@@ -158,7 +165,7 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
     if (shape.computes_bias())
       emulate_bias_gradient(taken, deltas, p, tile, schedule);
     else
-      emulate_gradients_of_sides(arguments, taken, deltas, p, tile, schedule);
+      emulate_gradients_of_sides(arguments, taken, deltas, p, tile, schedule, functors...);
     if (shape.computes_queries()) require_gaps_untouched(dq);
     if (shape.computes_keys()) require_gaps_untouched(dk);
     if (shape.computes_values()) require_gaps_untouched(dv);
@@ -167,10 +174,10 @@ GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_o
   return {to_host(dq), to_host(dk), to_host(dv), to_host(dbias)};
 }
 
-template <class Layout, class T>
+template <class Layout, class T, class... Functors>
 GradientResult<T> emulate_backward(Problem<T> const& p, HostTensor<T> const& d_out, MmaBackwardTile const& tile,
-                                   Schedule const& schedule = {}) {
-  return emulate_backward<Layout>(p, d_out, std::vector{tile}, schedule);
+                                   Schedule const& schedule = {}, Functors const&... functors) {
+  return emulate_backward<Layout>(p, d_out, std::vector{tile}, schedule, functors...);
 }
 
 template <class T>
@@ -182,11 +189,11 @@ void require_forward(Outputs<T> const& found, Problem<T> const& problem) {
 }
 
 /// The gradients that a shape computes.
-template <class T>
+template <class T, class Modify = Unmodified>
 void require_backward(KA::Impl::MmaBackwardShape const& shape, GradientResult<T> const& found,
-                      Problem<T> const& problem, HostTensor<T> const& d_out) {
-  auto const expected   = attention_gradients<wide_t<T>>(problem, d_out);
-  auto const rival      = attention_gradients<KA::accumulation_t<T>>(problem, d_out, Stored<T>{});
+                      Problem<T> const& problem, HostTensor<T> const& d_out, Modify const& modify = {}) {
+  auto const expected   = attention_gradients<wide_t<T>>(problem, d_out, Exact{}, modify);
+  auto const rival      = attention_gradients<KA::accumulation_t<T>>(problem, d_out, Stored<T>{}, modify);
   auto const& magnitude = expected.magnitude;
   if (shape.computes_queries()) require_gradient("dq", found.q, expected.q, rival.q, magnitude.q);
   if (shape.computes_keys()) require_gradient("dk", found.k, expected.k, rival.k, magnitude.k);

@@ -116,6 +116,27 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
   require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule), problem, d_out);
 }
 
+/// By kernels half of whose warps have gradients alone.
+TEMPLATE_TEST_CASE("gradients through a linear score function in the emulated mma engine", "[mma][emulation]",
+                   KA::half_t, KA::bhalf_t) {
+  int const number  = GENERATE(range(0, KA::Impl::mma_backward_shape_count<TestType>));
+  bool const causal = GENERATE(false, true);
+  CAPTURE(number, causal);
+  auto const& shape = KA::Impl::mma_backward_shapes<TestType>[number];
+  if (!shape.plain) return;
+  int const head_dim = shape.head_columns - (causal ? 24 : 0);
+  MmaBackwardTile const tile =
+      KA::Impl::lay_out_mma_backward_tile<TestType>({head_dim, head_dim, h100_scratch}, number);
+  Random random(551);
+  auto problem =
+      random_problem<TestType>(random, {2, 2, 1, 2 * tile.columns + 5, tile.rows + 9, head_dim, head_dim}, 0.7);
+  problem.options.causal = causal;
+  auto const d_out       = random_d_out(random, problem);
+  Schedule const schedule{causal ? Order::last_ahead : Order::first_ahead};
+  require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule, Incline<float>()),
+                   problem, d_out, InclineOnHost());
+}
+
 TEST_CASE("queries and dO that are split ahead give the bits of others in the emulated mma engine",
           "[mma][emulation]") {
   int const number  = GENERATE(range(0, KA::Impl::mma_backward_shape_count<float>));
