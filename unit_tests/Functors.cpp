@@ -121,6 +121,13 @@ TEST_CASE("score functions without derivative have no backward pass", "[functors
   STATIC_REQUIRE(!KA::LinearScoreFunction<Quadratic<float>, float>);
   STATIC_REQUIRE(KA::DifferentiableScoreFunction<Incline<float>, float>);
   STATIC_REQUIRE(KA::LinearScoreFunction<Incline<float>, float>);
+  // It could be called without the score, but is not meant to be.
+  struct Square {
+    KOKKOS_FUNCTION float operator()(float s, int, int, KA::index_t, KA::index_t) const { return s * s; }
+    KOKKOS_FUNCTION float derivative(float s, int, int, KA::index_t, KA::index_t = 0) const { return 2 * s; }
+  };
+  STATIC_REQUIRE(KA::DifferentiableScoreFunction<Square, float>);
+  STATIC_REQUIRE(!KA::LinearScoreFunction<Square, float>);
 }
 
 }  // namespace Test

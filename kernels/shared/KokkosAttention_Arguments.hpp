@@ -101,8 +101,8 @@ struct BackwardArguments : AttentionArguments<ScalarType> {
   Tensor<ScalarType> dq, dk, dv, dbias;  // no data: not wanted
   index_t dbias_extent[4];
   bool adds_bias;       // to scores, what takes time in every kernel
-  bool plain  = false;  // the call needs nothing that some kernels leave out to be faster
-  bool scored = false;  // it has score functions of the user's
+  bool plain  = false;  // the call needs nothing that some kernels leave out to be faster, but for what follows
+  bool scored = false;  // it has score functions of the user's; linear ones, if it is plain
 };
 
 /// Some rows of one side of a sequence.

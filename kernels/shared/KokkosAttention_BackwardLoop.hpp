@@ -40,6 +40,12 @@
 ///     engine.post(find, mask)        finds the tile that comes after those that were found before
 ///     engine.next()                  goes on to that tile: what the mask lets through of it
 ///     engine.tile()                  the tile
+///
+/// and one of whose threads some may have gradients, but no scores, which is for linear score functions only
+///
+///     engine.has_gradients_alone()   whether this one has
+///     engine.for_each_row_of_gradients(tile, f)
+///                                    f(row) for its rows, with row.multiply_gradients(f(i, j))
 
 namespace KokkosAttention::Impl {
 

@@ -154,8 +154,11 @@ struct ScoreChain<First, Rest...> {
   KOKKOS_FORCEINLINE_FUNCTION void multiply_gradients(Row const& row, Sequence const& sequence, int h) const {
     using Accumulation = typename Row::value_type;
     static_assert(is_linear<Accumulation>);
-    auto const f = Impl::in_sequence(first, sequence);
-    row.multiply_gradients([&](index_t i, index_t j) -> Accumulation { return f.derivative(sequence.batch, h, i, j); });
+    if (is_active()) {
+      auto const f = Impl::in_sequence(first, sequence);
+      row.multiply_gradients(
+          [&](index_t i, index_t j) -> Accumulation { return f.derivative(sequence.batch, h, i, j); });
+    }
     rest.multiply_gradients(row, sequence, h);
   }
 
