@@ -330,9 +330,10 @@ TEST_CASE("gradients through linear score functions", "[mma]") {
   problem.options.causal = true;
   auto const d_out       = random_d_out(random, problem);
   if (checkerboard) {
+    HostTensor<bool> const mask("mask", 1, 2, 530, 601);
+    for_each_index(1, 2, 530, 601, [&](auto... n) { mask(n...) = Checkerboard()(n...); });
     auto masked         = problem;
-    masked.options.mask = HostTensor<bool>("mask", 1, 2, 530, 601);
-    for_each_index(1, 2, 530, 601, [&](auto... n) { masked.options.mask(n...) = Checkerboard()(n...); });
+    masked.options.mask = mask;
     require_gradients(run_backward(problem, d_out, Incline<float>(), Checkerboard()), masked, d_out, InclineOnHost());
   } else {
     require_gradients(run_backward(problem, d_out, Incline<float>()), problem, d_out, InclineOnHost());
