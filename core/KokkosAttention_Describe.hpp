@@ -236,10 +236,11 @@ requires Kokkos::is_view_v<Lse> std::string describe(Space const& space, DOut co
       return Impl::PortableInstance<Space, ScalarType>::backward_tile(sizes, target);
   };
   Impl::MmaBackwardTiles const mma_tiles = Impl::mma_backward_tiles(space, arguments);
-  Impl::HostKernels const* const host    = with_functors ? nullptr : Impl::host_kernels_for<Space>(sizes);
   if (mma_tiles.count > 0)
     Impl::describe_mma(text, arguments, mma_tiles, portable_tile);
-  else if (host != nullptr)
+  else if constexpr (with_functors)
+    Impl::describe_portable(text, arguments, portable_tile);
+  else if (Impl::HostKernels const* const host = Impl::host_kernels_for<Space>(sizes); host != nullptr)
     Impl::describe_host(text, space, *host, arguments);
   else
     Impl::describe_portable(text, arguments, portable_tile);
