@@ -11,6 +11,7 @@
 #include <Kokkos_Core.hpp>
 #include <Kokkos_Random.hpp>
 
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -54,11 +55,13 @@ struct Shape {
   /// Counted as the FlashAttention papers do: 4 B H Lq Lk D, halved when causal.
   double forward_flops() const { return 4. * batch * heads * q_len * double(k_len) * head_dim * (causal ? 0.5 : 1.); }
   std::string name() const {
-    std::string text = "B" + std::to_string(batch) + "/H" + std::to_string(heads);
-    if (kv_heads != heads) text += "/Hkv" + std::to_string(kv_heads);
-    text += "/L" + std::to_string(q_len);
-    if (k_len != q_len) text += "x" + std::to_string(k_len);
-    return text + "/D" + std::to_string(head_dim) + (causal ? "/causal" : "");
+    std::ostringstream text;
+    text << 'B' << batch << "/H" << heads;
+    if (kv_heads != heads) text << "/Hkv" << kv_heads;
+    text << "/L" << q_len;
+    if (k_len != q_len) text << 'x' << k_len;
+    text << "/D" << head_dim << (causal ? "/causal" : "");
+    return text.str();
   }
 };
 
