@@ -97,11 +97,12 @@ auto checked_backward_arguments(Space const& space, ArgumentChecker const& check
   place(gradients.k, "k", gradients.v, gradients.bias);
   place(gradients.v, "v", gradients.bias);
   place(gradients.bias, "bias");
-  auto arguments  = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
+  auto arguments = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
+  OptionInUse const in_use =
+      option_in_use(arguments, make_scores(options), make_mask(options), WeightDropout<Accumulation>(options.dropout));
   arguments.plain = ((Mask<Functors> || LinearScoreFunction<Functors, Accumulation>)&&...) &&
-                    leaves_options_alone(arguments, make_scores(options), make_mask(options),
-                                         WeightDropout<Accumulation>(options.dropout));
-  arguments.scored        = !(Mask<Functors> && ...);
+                    (in_use == OptionInUse::none || (in_use == OptionInUse::alibi && sizeof...(Functors) == 0));
+  arguments.scored        = in_use != OptionInUse::none || !(Mask<Functors> && ...);
   std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0>(space, arguments);
   check_workspace(check, options.workspace, bytes);
   return std::pair(arguments, bytes);
@@ -152,12 +153,12 @@ void backward(Space const& space, DOut const& d_out, Q const& q, K const& k, V c
         Impl::MmaBackwardInstance<Space, ScalarType>::run(space, arguments, scores, mask, dropout, tiles,
                                                           workspace.data());
       else
-        Impl::with_functors_and_options_in_use(
-            arguments, options, dropout,
-            [&, &call = arguments](auto const&... in_use) {
-              Impl::mma_backward(space, call, in_use..., tiles, workspace.data());
+        Impl::mma_backward(
+            space, arguments, scores, mask, dropout,
+            [&, &call = arguments](auto const& f) {
+              Impl::with_functors_and_option_in_use(call, options, dropout, f, functors...);
             },
-            functors...);
+            tiles, workspace.data());
       return;
     }
   }

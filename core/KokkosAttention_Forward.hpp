@@ -74,9 +74,10 @@ auto checked_forward_arguments(Space const& space, ArgumentChecker const& check,
   }
   check_options(check, q, k, options);
   (check_functor<Space>(check, functors), ...);
-  auto arguments                   = make_forward_arguments(q, k, v, out, lse, options);
-  arguments.plain                  = leaves_options_alone(arguments, make_scores(options), make_mask(options),
-                                                          WeightDropout<Accumulation>(options.dropout));
+  auto arguments = make_forward_arguments(q, k, v, out, lse, options);
+  OptionInUse const in_use =
+      option_in_use(arguments, make_scores(options), make_mask(options), WeightDropout<Accumulation>(options.dropout));
+  arguments.plain = in_use == OptionInUse::none || (in_use != OptionInUse::several && sizeof...(Functors) == 0);
   ForwardWorkspace const workspace = forward_workspace<sizeof...(Functors) != 0>(space, arguments);
   if (workspace.needed) check_workspace(check, options.workspace, workspace.bytes);
   return std::pair(arguments, workspace.bytes);
@@ -98,7 +99,7 @@ void forward(Space const& space, Q const& q, K const& k, V const& v, Out const& 
       tiles.tile[0].splits_ahead = tiles.tile[0].splits_ahead && options.workspace.extent(0) >= bytes;
       std::byte* const workspace = options.workspace.data();
       if constexpr (sizeof...(Functors) != 0)
-        with_functors_and_options_in_use(
+        with_functors_and_option_in_use(
             arguments, options, dropout,
             [&, &call = arguments](auto const&... in_use) { mma_forward(space, call, in_use..., tiles, workspace); },
             functors...);

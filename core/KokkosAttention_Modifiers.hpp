@@ -42,8 +42,7 @@ auto make_attention_arguments(Q const& q, K const& k, V const& v, options_t<Q> c
 }
 
 template <Scalar ScalarType>
-using OptionScores =
-    ScoreChain<Softcap<accumulation_t<ScalarType>>, Bias<ScalarType>, Alibi<accumulation_t<ScalarType>>>;
+using OptionScores = ScoreChain<Softcap<ScalarType>, Bias<ScalarType>, Alibi<accumulation_t<ScalarType>>>;
 
 using OptionMask = AllOf<BandMask, FlagMask>;
 
@@ -59,7 +58,7 @@ auto keep_if(Functor const& functor) {
 template <Scalar ScalarType, class MemorySpace, class... Functors>
 auto make_scores(Options<ScalarType, MemorySpace> const& options, Functors const&... functors) {
   using Accumulation = accumulation_t<ScalarType>;
-  Softcap<Accumulation> const softcap{static_cast<Accumulation>(options.softcap)};
+  Softcap<ScalarType> const softcap(options.softcap);
   Bias<ScalarType> const bias{make_tensor<ScalarType const>(options.bias)};
   Alibi<Accumulation> const alibi{make_vector<Accumulation const>(options.alibi_slopes), options.alignment};
   return std::apply([&](auto const&... user) { return score_chain(softcap, bias, alibi, user...); },

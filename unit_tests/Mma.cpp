@@ -50,6 +50,26 @@ TEMPLATE_TEST_CASE("several tiles on both sides, in every option at once", "[mma
   check_passes(random, problem);
 }
 
+/// Long enough for kernels of five products, which in 16 bits are for longer sequences.
+TEMPLATE_TEST_CASE("several tiles on both sides, in each option alone", "[mma]", MMA_TYPES) {
+  if (!device_has_mma()) SKIP("no device with matrix instructions");
+  // Rows of arrays whose neighbours can be looked up in pairs, or not.
+  auto const [head_dim, causal, k_len] = GENERATE(table<int, bool, int>(
+      {{40, false, 600}, {64, true, 600}, {64, false, 601}, {128, true, 600}, {128, false, 601}, {256, true, 600}}));
+  CAPTURE(head_dim, causal);
+  int const q_len = sizeof(TestType) == 8 ? 150 : 530;
+  Random random(210);
+  auto problem           = random_problem<TestType>(random, {1, 1, 1, q_len, k_len, head_dim, head_dim});
+  problem.options.causal = causal;
+  SECTION("softcap") { problem.options.softcap = 3.; }
+  SECTION("a softcap beyond all scores") { problem.options.softcap = 1e6; }
+  SECTION("bias") { problem.options.bias = random.tensor<TestType>(1, 1, q_len, k_len); }
+  SECTION("ALiBi") { problem.options.alibi_slopes = slopes<TestType>(1); }
+  SECTION("mask") { problem.options.mask = random.flags(1, 1, q_len, k_len, 0.6); }
+  SECTION("dropout") { add_dropout(problem, {.probability = 0.3, .seed = 5, .offset = 7}); }
+  check_passes(random, problem);
+}
+
 /// Long enough for kernels of five products, and for their tiles for plain calls.
 TEMPLATE_TEST_CASE("several tiles on both sides, in plain calls", "[mma]", MMA_TYPES) {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
@@ -129,7 +149,9 @@ std::vector<HostTensor<T>> run_teams(Problem<T> const& problem, HostTensor<T> co
   Kokkos::View<std::byte*, MemorySpace> const workspace(
       "workspace", KA::Impl::mma_backward_workspace<ExecutionSpace>(backward, tiles));
   Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be
-  KA::Impl::mma_backward(space, backward, scores, mask, dropout, tiles, workspace.data(), most_teams);
+  KA::Impl::mma_backward(
+      space, backward, scores, mask, dropout, [&](auto const& f) { f(scores, mask, dropout); }, tiles, workspace.data(),
+      most_teams);
   return {to_host(out), to_host(dq), to_host(dk), to_host(dv)};
 }
 
@@ -232,10 +254,11 @@ TEST_CASE("forward in float32 splits keys and values in the workspace that it is
   check_split_ahead(problem);
 }
 
-TEST_CASE("packed and scored calls in float32 split keys and values in a workspace too", "[mma]") {
+TEST_CASE("packed and scored calls, and one option, in float32 split keys and values in a workspace too", "[mma]") {
   if (!device_has_mma()) SKIP("no device with matrix instructions");
-  bool const packed = GENERATE(false, true), scored = GENERATE(false, true);
-  CAPTURE(packed, scored);
+  bool const packed = GENERATE(false, true), scored = GENERATE(false, true), capped = GENERATE(false, true);
+  if (scored && capped) return;  // not split
+  CAPTURE(packed, scored, capped);
   Random random(207);
   auto problem           = random_problem<float>(random, {1, 16, 1, 260, 400, 64, 64});
   problem.options.causal = true;
@@ -243,6 +266,7 @@ TEST_CASE("packed and scored calls in float32 split keys and values in a workspa
     problem.options.q_offsets = host_offsets({0, 130, 260});
     problem.options.k_offsets = host_offsets({0, 180, 400});
   }
+  if (capped) problem.options.softcap = 3.;
   if (scored)
     check_split_ahead(problem, Ripple<float>());
   else

@@ -210,6 +210,10 @@ TEST_CASE("which backward calls are plain", "[mma]") {
   REQUIRE(is_plain(8, {}));
   REQUIRE(is_plain(8, {.causal = true, .window = {3, 0}}));
   REQUIRE(!is_plain(7, {}));
+  Kokkos::View<float*, MemorySpace> const slopes("slopes", 1);
+  REQUIRE(is_plain(8, {.alibi_slopes = slopes}));
+  REQUIRE(!is_plain(8, {.alibi_slopes = slopes}, Incline<float>()));
+  REQUIRE(!is_plain(8, {.bias = Kokkos::View<T****, MemorySpace>("bias", 1, 1, 5, 5), .alibi_slopes = slopes}));
   REQUIRE(!is_plain(8, {.softcap = 2.}));
   REQUIRE(!is_plain(8, {.dropout = {.probability = 0.5}}));
   REQUIRE(!is_plain(8, {.mask = Kokkos::View<bool****, MemorySpace>("mask", 1, 1, 5, 5)}));
@@ -217,6 +221,31 @@ TEST_CASE("which backward calls are plain", "[mma]") {
   REQUIRE(is_plain(8, {}, Incline<float>(), Checkerboard()));
   REQUIRE(!is_plain(8, {.softcap = 2.}, Incline<float>()));
   REQUIRE(!is_plain(8, {}, Incline<float>(), Quadratic<float>()));
+}
+
+TEST_CASE("which calls have kernels for their one option", "[mma]") {
+  using T = KA::bhalf_t;
+  using KA::Impl::OptionInUse;
+  auto const in_use = [](int head_dim, KA::Options<T, MemorySpace> const& options) {
+    DeviceTensor<T, Kokkos::LayoutRight> const q("q", 1, 1, 5, head_dim);
+    return KA::Impl::option_in_use(KA::Impl::make_forward_arguments(q, q, q, q, KA::Impl::NoLse(), options),
+                                   KA::Impl::make_scores(options), KA::Impl::make_mask(options),
+                                   KA::Impl::WeightDropout<float>(options.dropout));
+  };
+  Kokkos::View<float*, MemorySpace> const slopes("slopes", 1);
+  Kokkos::View<T****, MemorySpace> const bias("bias", 1, 1, 5, 5);
+  Kokkos::View<bool****, MemorySpace> const mask("mask", 1, 1, 5, 5);
+  KA::Dropout const dropout{.probability = 0.5};
+  REQUIRE(in_use(8, {}) == OptionInUse::none);
+  REQUIRE(in_use(8, {.causal = true, .window = {3, 0}}) == OptionInUse::none);
+  REQUIRE(in_use(8, {.softcap = 2.}) == OptionInUse::softcap);
+  REQUIRE(in_use(8, {.causal = true, .bias = bias}) == OptionInUse::bias);
+  REQUIRE(in_use(8, {.alibi_slopes = slopes}) == OptionInUse::alibi);
+  REQUIRE(in_use(8, {.dropout = dropout}) == OptionInUse::dropout);
+  REQUIRE(in_use(8, {.mask = mask}) == OptionInUse::several);
+  REQUIRE(in_use(8, {.softcap = 2., .bias = bias}) == OptionInUse::several);
+  REQUIRE(in_use(8, {.alibi_slopes = slopes, .dropout = dropout}) == OptionInUse::several);
+  REQUIRE(in_use(7, {}) == OptionInUse::several);
 }
 
 TEMPLATE_TEST_CASE("mma tiles where scratch is for fewer teams than wanted, or for none", "[mma][tiles]", MMA_TYPES) {
@@ -284,11 +313,12 @@ TEST_CASE("which calls split keys and values ahead", "[mma]") {
   REQUIRE(splits({1, 8, 1, 256, 40, 32, 64}));
   REQUIRE(splits({2, 2, 2, 2048, 40, 100, 128}));
   REQUIRE_FALSE(splits({1, 1, 1, 2047, 40, 64, 64}));
-  REQUIRE_FALSE(splits({1, 32, 1, 64, 40, 64, 64}));                     // teams of few warps
-  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 64, 200}));                   // outputs in parts
-  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 28, 64}));                    // padded to more than twice the columns
-  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 64, 64}, {.softcap = 10.}));  // not plain
-  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 63, 64}));                    // rows that are not copied in packs
+  REQUIRE_FALSE(splits({1, 32, 1, 64, 40, 64, 64}));    // teams of few warps
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 64, 200}));  // outputs in parts
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 28, 64}));   // padded to more than twice the columns
+  REQUIRE(splits({1, 1, 1, 2048, 40, 64, 64}, {.softcap = 10.}));
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 64, 64}, {.softcap = 10., .dropout = {.probability = 0.1}}));
+  REQUIRE_FALSE(splits({1, 1, 1, 2048, 40, 63, 64}));  // rows that are not copied in packs
   KA::Impl::Tensor<float const> const shared{nullptr, {0, 640, 64, 1}};
   REQUIRE(KA::Impl::broadcasts(shared, 2, 1));
   REQUIRE_FALSE(KA::Impl::broadcasts(shared, 1, 2));

@@ -15,9 +15,12 @@ namespace Test {
 TEMPLATE_TEST_CASE("each option", "[options]", SCALARS) {
   // Queries more and fewer than keys, and lengths over several tiles.
   auto const [q_len, k_len] = GENERATE(std::pair(70, 70), std::pair(40, 150), std::pair(150, 40));
-  CAPTURE(q_len, k_len);
+  // Some engines have kernels of their own for one option where rows lie in packs of 16 bytes.
+  bool const in_packs              = sizeof(TestType) > 2 || GENERATE(false, true);
+  auto const [head_dim, value_dim] = sizeof(TestType) == 2 && in_packs ? std::pair(24, 8) : std::pair(20, 12);
+  CAPTURE(q_len, k_len, head_dim);
   Random random(11);
-  auto problem = random_problem<TestType>(random, {2, 4, 2, q_len, k_len, 20, 12});
+  auto problem = random_problem<TestType>(random, {2, 4, 2, q_len, k_len, head_dim, value_dim});
   auto& o      = problem.options;
   SECTION("scale") { o.scale = 0.3; }
   SECTION("negative scale") { o.scale = -0.2; }

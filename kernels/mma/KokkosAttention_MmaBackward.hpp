@@ -6,7 +6,7 @@
 
 #include <KokkosAttention_MmaBackwardTeam.hpp>
 #include <KokkosAttention_MmaBiasGradient.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
 #include <KokkosAttention_MmaSplitAhead.hpp>
 #include <KokkosAttention_PortableBackward.hpp>
@@ -124,11 +124,11 @@ void mma_gradients_in_turns(ExecutionSpace const& space, BackwardArguments<Scala
 }
 
 /// \param most_teams a league is counted in 32 bits; beyond, teams take several tiles
-template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class DropoutOfWeights>
+/// \param in_use in_use(f) calls f(scores, mask, dropout) with the types of the kernels for dQ, dK and dV
+template <class ExecutionSpace, Scalar ScalarType, class Scores, Mask M, class T, class InUse>
 void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> const& arguments, Scores const& scores,
-                  M const& mask, DropoutOfWeights const& dropout, MmaBackwardTiles const& tiles, std::byte* workspace,
-                  int most_teams = INT_MAX) {
-  using T = accumulation_t<ScalarType>;
+                  M const& mask, WeightDropout<T> const& dropout, InUse const& in_use, MmaBackwardTiles const& tiles,
+                  std::byte* workspace, int most_teams = INT_MAX) {
   Kokkos::Profiling::ScopedRegion const region("KokkosAttention::backward (mma)");
   BiasGradientPlan const plan = mma_bias_plan<ExecutionSpace>(arguments, tiles);
   WorkspaceCarver carver(workspace);
@@ -143,21 +143,20 @@ void mma_backward(ExecutionSpace const& space, BackwardArguments<ScalarType> con
       if (data.tile.splits_ahead) data.arguments = split_ahead(space, taken, *arrays.split);
     MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[data.tile.shape];
     if (shape.computes_bias()) continue;
-    if (shape.turns)
-      mma_gradients_in_turns(space, arguments, data, scores, mask, dropout, most_teams);
-    else
-      mma_gradient(space, data, scores, mask, dropout, most_teams);
+    in_use([&](auto const&... options) {
+      if (shape.turns)
+        mma_gradients_in_turns(space, arguments, data, options..., most_teams);
+      else
+        mma_gradient(space, data, options..., most_teams);
+    });
   }
-  // Plain calls have no bias.
-  if constexpr (!is_plain<DropoutOfWeights>) {
-    if (arguments.dbias.data != nullptr) {
-      MmaBackwardTile const tile = mma_bias_tile<ScalarType>(tiles);
-      bool const by_mma          = tile.shape >= 0;  // by the portable engine otherwise
-      mma_bias_gradient(space,
-                        BiasGradientLoop<ScalarType, Scores, M>{by_mma ? taken : arguments, plan, arrays.shared.partial,
-                                                                arrays.shared.part_stride, scores, mask, dropout},
-                        by_mma ? arrays.statistics.deltas(delta) : delta, tile, most_teams);
-    }
+  if (arguments.dbias.data != nullptr) {
+    MmaBackwardTile const tile = mma_bias_tile<ScalarType>(tiles);
+    bool const by_mma          = tile.shape >= 0;  // by the portable engine otherwise
+    mma_bias_gradient(space,
+                      BiasGradientLoop<ScalarType, Scores, M>{by_mma ? taken : arguments, plan, arrays.shared.partial,
+                                                              arrays.shared.part_stride, scores, mask, dropout},
+                      by_mma ? arrays.statistics.deltas(delta) : delta, tile, most_teams);
   }
 }
 

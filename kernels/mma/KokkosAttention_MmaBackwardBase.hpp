@@ -8,6 +8,7 @@
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaDropout.hpp>
 #include <KokkosAttention_MmaGradientRows.hpp>
 #include <KokkosAttention_MmaProduct.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
@@ -32,8 +33,9 @@ struct MmaBackwardData {
 };
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
+/// \tparam drops there may be dropout
 /// \tparam scale_is_power see MmaEngine
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false>
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool scale_is_power = false>
 class MmaBackwardBase : protected BackwardRows<ScalarType> {
   using Base = BackwardRows<ScalarType>;
   using Base::begin_of, Base::head;
@@ -60,7 +62,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
 
   /// dO V^T - delta is one product's sum, unless the product is scaled afterwards, as of what dropout keeps. (In
   /// float64 pairs of warps would have to load deltas in time.)
-  static constexpr bool subtracts_delta = in_packs && prepares_statistics<ScalarType>;
+  static constexpr bool subtracts_delta = in_packs && !drops && prepares_statistics<ScalarType>;
 
   using TileRows   = MmaGradientRows<Arithmetic, T, own, row_blocks, column_blocks, subtracts_delta>;
   using Statistics = typename TileRows::Statistics;
@@ -119,18 +121,7 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
-    MmaPlace const at = place(tile);
-    KOKKOSATTENTION_UNROLL
-    for (int h = 0; h < 2 * row_blocks; ++h) {
-      m_kept[h] = 0;
-      KOKKOSATTENTION_ROLLED
-      for (int c = 0; c < 2 * column_blocks; ++c) {
-        index_t const row = at.row + 8 * h, column = at.column + c / 2 * 8 + c % 2;
-        bool const kept = own == Side::queries ? dropout.kept(tile.batch, tile.head, row, column)
-                                               : dropout.kept(tile.batch, tile.head, column, row);
-        m_kept[h] |= unsigned(kept) << c;
-      }
-    }
+    draw_kept<own, row_blocks, column_blocks>(dropout, tile.batch, tile.head, place(tile), m_lane, m_kept);
   }
 
   template <class F>

@@ -6,7 +6,7 @@
 
 #include <KokkosAttention_MmaBackward.hpp>
 #include <KokkosAttention_MmaInstances.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 
 /// \file
 /// The definition of MmaBackwardInstance, for the library's own translation units, one a type.
@@ -27,8 +27,9 @@ void MmaBackwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& 
                                                           WeightDropout<accumulation_t<ScalarType>> const& dropout,
                                                           MmaBackwardTiles const& tiles, std::byte* workspace) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    with_options_in_use(arguments, scores, mask, dropout,
-                        [&](auto const&... options) { mma_backward(space, arguments, options..., tiles, workspace); });
+    mma_backward(
+        space, arguments, scores, mask, dropout,
+        [&](auto const& f) { with_option_in_use(arguments, scores, mask, dropout, f); }, tiles, workspace);
 }
 
 }  // namespace KokkosAttention::Impl

@@ -17,9 +17,10 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs> {
-  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs>;
+/// \tparam drops there may be dropout
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops>
+class MmaBackwardEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs, drops> {
+  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs, drops>;
   using Base::clear, Base::own, Base::own_first, Base::own_second, Base::other_first, Base::other_second,
       Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;

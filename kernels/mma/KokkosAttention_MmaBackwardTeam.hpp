@@ -10,7 +10,7 @@
 #include <KokkosAttention_MmaGroupsEngine.hpp>
 #include <KokkosAttention_MmaHalvesEngine.hpp>
 #include <KokkosAttention_MmaPairEngine.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -29,7 +29,7 @@ template <int shape_number, class Member, Scalar ScalarType, class Scores, Mask 
 struct MmaBackwardTeam {
   static constexpr MmaBackwardShape shape = mma_backward_shapes<ScalarType>[shape_number];
 
-  static constexpr bool in_packs = is_plain<DropoutOfWeights>;
+  static constexpr bool in_packs = knows_option<DropoutOfWeights>, drops = !never_drops<DropoutOfWeights>;
 
   MmaBackwardData<ScalarType> const& data;
   Scores const& scores;
@@ -39,20 +39,20 @@ struct MmaBackwardTeam {
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
     using Arithmetic = MmaArithmetic<ScalarType>;
     if constexpr (!shape.turns) {
-      MmaBackwardEngine<ScalarType, Member, shape_number, in_packs> engine(member, data);
+      MmaBackwardEngine<ScalarType, Member, shape_number, in_packs, drops> engine(member, data);
       index_t const items = mma_backward_items(data, shape.own);
       for (index_t item = member.league_rank(); item < items; item += member.league_size()) {
         engine.set_part(static_cast<int>(item % data.tile.parts));
         work(engine, item / data.tile.parts);
       }
     } else if constexpr (shape.sharing == 1) {
-      work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs, splits_ahead>>(member);
+      work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs, drops, splits_ahead>>(member);
     } else if constexpr (shape.plain) {
       work_in_turns<MmaGroupsEngine<ScalarType, Member, shape_number>>(member);
     } else if constexpr (!exchanges_products<Arithmetic>) {
-      work_in_turns<MmaHalvesEngine<ScalarType, Member, shape_number, in_packs>>(member);
+      work_in_turns<MmaHalvesEngine<ScalarType, Member, shape_number, in_packs, drops>>(member);
     } else {
-      work_in_turns<MmaPairEngine<ScalarType, Member, shape_number, in_packs, scale_is_power>>(member);
+      work_in_turns<MmaPairEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power>>(member);
     }
   }
 

@@ -25,9 +25,9 @@ inline constexpr bool exchanges_products = requires {
 
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
 /// In turns, kernels for dK and dV add to dQ in memory. If pairs of warps share the same keys, one sums dK and the
-/// other dV. In plain calls, whose gradients need no scores, some of the warps that share keys multiply for weights
-/// only, and others for gradients only. A kernel that owns queries and has no columns to sum adds up the
-/// gradients of scores themselves: dBias.
+/// other dV. In plain calls (see MmaOptionInUse.hpp), whose gradients need no scores, some of the warps that share keys
+/// multiply for weights only, and others for gradients only. A kernel that owns queries and has no columns to sum adds
+/// up the gradients of scores themselves: dBias.
 struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded

@@ -17,8 +17,8 @@ namespace KokkosAttention::Impl {
 
 /// Each visit brings rows of both sides; where scratch has two stages, they arrive while the last visit's are used.
 template <Scalar ScalarType, class Member, int shape_number>
-class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, false> {
-  using Base = MmaBackwardBase<ScalarType, Member, shape_number, false>;
+class MmaBiasEngine : public MmaBackwardBase<ScalarType, Member, shape_number, false, true> {
+  using Base = MmaBackwardBase<ScalarType, Member, shape_number, false, true>;
   using Base::clear, Base::column_blocks, Base::count, Base::own_first, Base::own_second, Base::other_first,
       Base::other_second, Base::own, Base::row_blocks, Base::shape, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores, Base::m_stage;

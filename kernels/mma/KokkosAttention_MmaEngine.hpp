@@ -7,6 +7,7 @@
 #include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
+#include <KokkosAttention_MmaDropout.hpp>
 #include <KokkosAttention_MmaProduct.hpp>
 #include <KokkosAttention_MmaRows.hpp>
 #include <KokkosAttention_MmaStore.hpp>
@@ -159,17 +160,7 @@ class MmaEngine {
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void draw(Tile const& tile, WeightDropout<T> const& dropout) {
-    static_assert(WeightDropout<T>::quad == 4);
-    KOKKOSATTENTION_UNROLL
-    for (int r = 0; r < 2 * row_blocks; ++r) {
-      m_kept[r] = 0;
-      KOKKOSATTENTION_ROLLED
-      for (int n = 0; n < key_blocks; ++n) {
-        unsigned const quad = dropout.kept_quad(tile.batch, tile.head, tile.query_begin + m_row + 8 * r,
-                                                tile.key_begin / 4 + 2 * n + m_lane.member / 2);
-        m_kept[r] |= (quad >> (2 * (m_lane.member % 2)) & 3u) << (2 * n);
-      }
-    }
+    draw_kept<Side::queries, row_blocks, key_blocks>(dropout, tile.batch, tile.head, place(tile), m_lane, m_kept);
   }
 
   /// Calls f(scores), which have room for a third or two of the keys where the tile has no more, the last one of a

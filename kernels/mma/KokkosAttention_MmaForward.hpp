@@ -6,7 +6,7 @@
 
 #include <KokkosAttention_Launch.hpp>
 #include <KokkosAttention_MmaForwardTeam.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 #include <KokkosAttention_MmaSplitAhead.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -65,7 +65,7 @@ void mma_outputs(ExecutionSpace const& space, ForwardArguments<ScalarType> const
       Kokkos::parallel_for("KokkosAttention::forward (mma)", as_kernel_argument(policy),
                            Kernel{of, scores, mask, dropout, tile, turns});
     };
-    if constexpr (MmaArithmetic<ScalarType>::splits && is_plain<DropoutOfWeights> &&
+    if constexpr (MmaArithmetic<ScalarType>::splits && knows_option<DropoutOfWeights> &&
                   has_split_ahead_kernel(mma_shapes<ScalarType>[shape_number]))
       if (tile.splits_ahead) {
         WorkspaceCarver carver(workspace);

@@ -6,7 +6,7 @@
 
 #include <KokkosAttention_MmaForward.hpp>
 #include <KokkosAttention_MmaInstances.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 
 /// \file
 /// The definition of MmaForwardInstance, for the library's own translation units, one a type.
@@ -20,8 +20,8 @@ void MmaForwardInstance<ExecutionSpace, ScalarType>::run(ExecutionSpace const& s
                                                          WeightDropout<accumulation_t<ScalarType>> const& dropout,
                                                          MmaForwardTiles const& tiles, std::byte* workspace) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
-    with_options_in_use(arguments, scores, mask, dropout,
-                        [&](auto const&... options) { mma_forward(space, arguments, options..., tiles, workspace); });
+    with_option_in_use(arguments, scores, mask, dropout,
+                       [&](auto const&... options) { mma_forward(space, arguments, options..., tiles, workspace); });
 }
 
 }  // namespace KokkosAttention::Impl

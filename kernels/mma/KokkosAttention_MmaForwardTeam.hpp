@@ -6,7 +6,7 @@
 
 #include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_MmaEngine.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 
 #include <Kokkos_Core.hpp>
 
@@ -38,7 +38,7 @@ struct MmaForwardTeam {
   index_t matrices_in_turns;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
-    MmaEngine<ScalarType, Member, shape_number, is_plain<DropoutOfWeights>, scale_is_power, splits_ahead> engine(
+    MmaEngine<ScalarType, Member, shape_number, knows_option<DropoutOfWeights>, scale_is_power, splits_ahead> engine(
         member, arguments, tile);
     index_t const items = work_items(arguments, Side::queries, queries()) * tile.value_parts;
     for (index_t n = member.league_rank(); n < items; n += member.league_size()) {

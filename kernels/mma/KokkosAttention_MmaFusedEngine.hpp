@@ -17,10 +17,11 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
+/// \tparam drops there may be dropout
 /// \tparam splits_ahead see MmaTurnsEngine
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool splits_ahead>
-class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, false, splits_ahead> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, false, splits_ahead>;
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool splits_ahead>
+class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, false, splits_ahead> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, false, splits_ahead>;
   using Base::clear, Base::layout, Base::own_first, Base::own_second, Base::own_stride, Base::other_first,
       Base::other_second, Base::row_blocks, Base::shape, Base::store, Base::stride, Base::warps_rows;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;

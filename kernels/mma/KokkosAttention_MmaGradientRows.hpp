@@ -5,6 +5,8 @@
 #define KOKKOSATTENTION_MMAGRADIENTROWS_HPP
 
 #include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_MmaLookup.hpp>
+#include <KokkosAttention_MmaPlace.hpp>
 #include <KokkosAttention_MmaRows.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -24,6 +26,7 @@ class MmaGradientRows {
  public:
   using value_type = T;
 
+  static constexpr bool takes_masks_apart        = true;
   static constexpr bool gradients_are_less_delta = less_delta;
   /// Queries of which the lane holds pairs.
   static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
@@ -96,17 +99,19 @@ class MmaGradientRows {
     });
   }
 
-  /// Adds a bias. Where its numbers lie side by side, a query's are found from one place.
+  /// Adds the bias of batch entry b and head h.
   template <class Number>
-  KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number> const& bias, int b, int h) const {
+  KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number const> const& bias, int b, int h) const {
     if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
-    constexpr bool of_queries = own == Side::queries;
-    Number* const first =
-        of_queries ? &bias(b, h, m_place.row, m_place.column) : &bias(b, h, m_place.column, m_place.row);
-    if (bias.stride[3] == 1)
-      add(first, of_queries ? bias.stride[2] : 1, of_queries ? 1 : bias.stride[2]);
-    else
-      add(first, bias.stride[of_queries ? 2 : 3], bias.stride[of_queries ? 3 : 2]);
+    lookup(bias, b, h).for_each([&](int rb, int n, int hb, int e, Number const& number) {
+      m_scores[rb][n].value[2 * hb + e] += static_cast<T>(number);
+    });
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void keep_flagged(Tensor<bool const> const& flags, int b, int h) const {
+    lookup(flags, b, h).for_each([&](int rb, int n, int hb, int e, bool flag) {
+      if (!flag) drop(rb, n, 2 * hb + e);
+    });
   }
 
   template <class KeysOf, class QueriesOf>
@@ -123,11 +128,8 @@ class MmaGradientRows {
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < column_blocks; ++n) {
         KOKKOSATTENTION_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          if (columns.holds(8 * n + e)) continue;
-          m_scores[r / 2][n].value[2 * (r % 2) + e]    = -Kokkos::Experimental::infinity_v<T>;
-          m_gradients[r / 2][n].value[2 * (r % 2) + e] = 0;
-        }
+        for (int e = 0; e < 2; ++e)
+          if (!columns.holds(8 * n + e)) drop(r / 2, n, 2 * (r % 2) + e);
       }
     }
   }
@@ -138,30 +140,19 @@ class MmaGradientRows {
     return own == Side::queries ? n / 8 : n / 8 * 2 + n % 8;
   }
 
-  /// Loads all numbers of a row before it adds the first.
   template <class Number>
-  KOKKOS_FORCEINLINE_FUNCTION void add(Number* first, index_t row_stride, index_t column_stride) const {
-    KOKKOSATTENTION_UNROLL
-    for (int r = 0; r < 2 * row_blocks; ++r) {
-      Number* const row = first + 8 * r * row_stride;
-      T numbers[column_blocks][2];
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n) {
-        KOKKOSATTENTION_UNROLL
-        for (int e = 0; e < 2; ++e)
-          numbers[n][e] = m_place.holds(8 * r, 8 * n + e) ? static_cast<T>(row[(8 * n + e) * column_stride]) : T(0);
-      }
-      KOKKOSATTENTION_UNROLL
-      for (int n = 0; n < column_blocks; ++n) {
-        KOKKOSATTENTION_UNROLL
-        for (int e = 0; e < 2; ++e) m_scores[r / 2][n].value[2 * (r % 2) + e] += numbers[n][e];
-      }
-    }
+  KOKKOS_FORCEINLINE_FUNCTION auto lookup(Tensor<Number const> const& numbers, int b, int h) const {
+    return MmaLookup<own, row_blocks, column_blocks, Number>(numbers, b, h, m_place);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void drop(int b, int n, int e) const {
+    m_scores[b][n].value[e]    = -Kokkos::Experimental::infinity_v<T>;
+    m_gradients[b][n].value[e] = 0;
   }
 
   template <class F>
   KOKKOS_FORCEINLINE_FUNCTION void apply(F const& f, int b, int n, int h, int e) const {
-    index_t const row = m_place.row + 16 * b + 8 * h, column = m_place.column + 8 * n + e;
+    int const row = m_place.row + 16 * b + 8 * h, column = m_place.column + 8 * n + e;
     T &score = m_scores[b][n].value[2 * h + e], &gradient = m_gradients[b][n].value[2 * h + e];
     if constexpr (own == Side::queries)
       f(row, column, score, gradient);

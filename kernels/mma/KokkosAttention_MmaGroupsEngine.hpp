@@ -20,8 +20,8 @@
 namespace KokkosAttention::Impl {
 
 template <Scalar ScalarType, class Member, int shape_number>
-class MmaGroupsEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_number, true> {
-  using Base = MmaLateTurnsEngine<ScalarType, Member, shape_number, true>;
+class MmaGroupsEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_number, true, false> {
+  using Base = MmaLateTurnsEngine<ScalarType, Member, shape_number, true, false>;
   using Base::blocks_a_step, Base::column_blocks, Base::first_row, Base::groups, Base::other_first, Base::other_second,
       Base::own_first, Base::own_second, Base::row_blocks, Base::shape, Base::stride, Base::sum_columns,
       Base::turned_stride, Base::warps_rows;

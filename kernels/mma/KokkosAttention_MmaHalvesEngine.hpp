@@ -16,9 +16,10 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs> {
-  using Base = MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs>;
+/// \tparam drops there may be dropout
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops>
+class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs, drops> {
+  using Base = MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs, drops>;
   using Base::blocks_a_step, Base::first_row, Base::groups, Base::layout, Base::other_first, Base::other_second,
       Base::own_first, Base::own_second, Base::row_blocks, Base::shape, Base::stride, Base::turned_stride,
       Base::warps_rows;

@@ -17,9 +17,10 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs>
-class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs>;
+/// \tparam drops there may be dropout
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops>
+class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops>;
 
  protected:
   using Base::layout, Base::own_first, Base::own_rows, Base::own_second, Base::own_stride, Base::row_blocks,

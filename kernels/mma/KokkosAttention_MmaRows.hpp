@@ -5,6 +5,8 @@
 #define KOKKOSATTENTION_MMAROWS_HPP
 
 #include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaLookup.hpp>
+#include <KokkosAttention_MmaPlace.hpp>
 #include <KokkosAttention_Softmax.hpp>
 
 #include <Kokkos_Core.hpp>
@@ -83,31 +85,6 @@ KOKKOS_FORCEINLINE_FUNCTION RowPack<T, n> softmax_exponential(RowPack<T, n> cons
   return RowPack<T, n>::of([&](int r) { return branch_free_exponential(x.value[r]); });
 }
 
-/// Where a lane's part of a tile lies: rows row + 16 b + 8 h, columns column + 8 n + e.
-struct MmaPlace {
-  int row, column;    // positions in the sequence
-  int rows, columns;  // how far the tile goes from there
-
-  KOKKOS_FORCEINLINE_FUNCTION bool holds(int r, int c) const { return r < rows && c < columns; }
-};
-
-/// Which of the columns from `first` on are in a range.
-struct MmaColumns {
-  int begin, end;
-
-  template <class Range>
-  KOKKOS_FORCEINLINE_FUNCTION MmaColumns(Range const& range, index_t first)
-      : begin(bounded(range.begin - first)), end(bounded(range.end - first)) {}
-  KOKKOS_FORCEINLINE_FUNCTION bool holds(int c) const { return c >= begin && c < end; }
-
- private:
-  /// In 32 bits, beyond any tile's columns.
-  KOKKOS_FORCEINLINE_FUNCTION static int bounded(index_t n) {
-    constexpr index_t beyond = 1024;
-    return static_cast<int>(Kokkos::clamp(n, -beyond, beyond));
-  }
-};
-
 /// Calls f(b, n, h, e) for a lane's elements.
 template <int row_blocks, int column_blocks, class F>
 KOKKOS_FORCEINLINE_FUNCTION void for_each_element(F const& f) {
@@ -127,7 +104,7 @@ KOKKOS_FORCEINLINE_FUNCTION void for_each_element(F const& f) {
 /// The same for those that the tile has. Mostly it has all, and nothing is asked of each.
 template <int row_blocks, int column_blocks, class F>
 KOKKOS_FORCEINLINE_FUNCTION void for_each_element_within(MmaPlace const& place, F const& f) {
-  if (place.holds(16 * row_blocks - 8, 8 * column_blocks - 7))
+  if (place.holds_all<row_blocks, column_blocks>())
     for_each_element<row_blocks, column_blocks>(f);
   else
     for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
@@ -151,9 +128,10 @@ class MmaRows {
   using Exponential = typename Arithmetic::Exponential;
 
  public:
-  static constexpr int rows = 2 * row_blocks;
-  using value_type          = T;
-  using Pack                = RowPack<T, rows>;
+  static constexpr int rows               = 2 * row_blocks;
+  static constexpr bool takes_masks_apart = true;
+  using value_type                        = T;
+  using Pack                              = RowPack<T, rows>;
 
  private:
   Sum (&m_scores)[row_blocks][column_blocks];
@@ -186,6 +164,23 @@ class MmaRows {
     for_each_element_within<row_blocks, column_blocks>(m_place, [&](int b, int n, int h, int e) {
       T& score = m_scores[b][n].value[2 * h + e];
       score    = f(m_place.row + 16 * b + 8 * h, m_place.column + 8 * n + e, factor * score);
+    });
+  }
+
+  /// Adds the bias of batch entry b and head h.
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number const> const& bias, int b, int h) const {
+    T const factor = m_factor;
+    m_factor       = 1;
+    lookup(bias, b, h).for_each([&](int rb, int n, int hb, int e, Number const& number) {
+      T& score = m_scores[rb][n].value[2 * hb + e];
+      score    = factor * score + static_cast<T>(number);
+    });
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void keep_flagged(Tensor<bool const> const& flags, int b, int h) const {
+    lookup(flags, b, h).for_each([&](int rb, int n, int hb, int e, bool flag) {
+      if (!flag) m_scores[rb][n].value[2 * hb + e] = -Kokkos::Experimental::infinity_v<T>;
     });
   }
 
@@ -235,6 +230,11 @@ class MmaRows {
   }
 
  private:
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION auto lookup(Tensor<Number const> const& numbers, int b, int h) const {
+    return MmaLookup<Side::queries, row_blocks, column_blocks, Number>(numbers, b, h, m_place);
+  }
+
   KOKKOS_FORCEINLINE_FUNCTION Pack largest() const {
     // Chains of every second element: one of all would wait for every comparison.
     Pack even(-Kokkos::Experimental::infinity_v<T>), odd = even;

@@ -97,7 +97,7 @@ struct MmaTileQuery {
   std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
   MmaLengths lengths = {};
   bool adds_bias     = false;  // which matters for backward tiles, like what follows
-  bool plain         = false;  // see MmaPlain.hpp
+  bool plain         = false;  // see MmaOptionInUse.hpp
 };
 
 /// A team's tile.

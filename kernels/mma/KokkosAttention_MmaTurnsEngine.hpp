@@ -16,12 +16,13 @@
 namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
+/// \tparam drops there may be dropout
 /// \tparam scale_is_power see MmaEngine
 /// \tparam splits_ahead queries and dO come split, see MmaSplitAhead.hpp
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power = false,
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool scale_is_power = false,
           bool splits_ahead = false>
-class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs, scale_is_power> {
-  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs, scale_is_power>;
+class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs, drops, scale_is_power> {
+  using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs, drops, scale_is_power>;
 
  protected:
   using Base::layout, Base::own_rows, Base::shape;

@@ -102,7 +102,7 @@ struct BackwardArguments : AttentionArguments<ScalarType> {
   index_t dbias_extent[4];
   bool adds_bias;       // to scores, what takes time in every kernel
   bool plain  = false;  // the call needs nothing that some kernels leave out to be faster, but for what follows
-  bool scored = false;  // it has score functions of the user's; linear ones, if it is plain
+  bool scored = false;  // it has score functions; linear ones, if it is plain
 };
 
 /// Some rows of one side of a sequence.

@@ -31,7 +31,8 @@
 ///                                    row.store_lanes(f), if there is one, the same where only products follow,
 ///                                    row.weight(i, score) = exp(score - LSE of i), 0 for a query with nothing to
 ///                                    attend, row.delta(i), row.kept(i, j); row.keep(keys_of, queries_of), if there is
-///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j)
+///                                    one, drops pairs that are not in keys_of(i), or in queries_of(j),
+///                                    row.keep_flagged(tensor, b, h) those that a tensor of flags drops
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
 ///
@@ -51,15 +52,18 @@ namespace KokkosAttention::Impl {
 
 /// Pairs that the mask does not let through get no weight and no gradient.
 template <class Row, class M>
-KOKKOS_FUNCTION void apply_mask_backward(Row const& row, M const& mask, int b, int h) {
-  using T               = typename Row::value_type;
+KOKKOS_FUNCTION void apply_mask_backward(Row const& row, M const& mask, Tile const& tile) {
+  using T     = typename Row::value_type;
+  int const b = tile.batch, h = tile.head;
   auto const keys_of    = [&](index_t i) { return Impl::key_range(mask, b, h, i, i + 1); };
   auto const queries_of = [&](index_t j) { return Impl::query_range(mask, b, h, j, j + 1); };
   constexpr bool keeps  = ExactRangeMask<M> && requires { row.keep(keys_of, queries_of); };
   if constexpr (keeps)
     row.keep(keys_of, queries_of);
   else if constexpr (TakesMasksApart<Row, M>)
-    mask.for_each_part([&](auto const& part) { apply_mask_backward(row, part, b, h); });
+    mask.for_each_part(tile, [&](auto const& part) { apply_mask_backward(row, part, tile); });
+  else if constexpr (KeepsFlagged<Row, M>)
+    row.keep_flagged(mask.flags, b, h);
   else
     row.update([&](index_t i, index_t j, T& score, T& gradient) {
       if (mask(b, h, i, j)) return;
@@ -98,7 +102,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
     if (subtract_first && !subtracted)
       row.update_lanes([&](auto i, auto, auto&, auto& gradient) { gradient -= row.delta(i); });
     scores.template differentiate<input>(row, sequence, tile.head);
-    if (tile_covers == Coverage::some) apply_mask_backward(row, mask, tile.batch, tile.head);
+    if (tile_covers == Coverage::some) apply_mask_backward(row, mask, tile);
     auto const weigh = [&](auto i, auto& score, auto& gradient) {
       score    = row.weight(i, score);
       gradient = score * gradient;
@@ -121,9 +125,10 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                    Sequence const& sequence, Tile const& tile, Coverage tile_covers) {
+  auto const scores_of_head = scores.of_head(sequence, tile.head);
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
-  differentiate_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
+  differentiate_tile<input>(engine, scores_of_head, mask, dropout, sequence, tile, tile_covers);
   engine.accumulate(tile);
 }
 

@@ -31,8 +31,9 @@
 ///     engine.for_each_row(tile, f)   f(row) for the tile's queries, with row.transform(f(i, j, score)), row.maximum(),
 ///                                    row.exponentiate(shift), row.state(), row.set_state(state), row.kept(i, j);
 ///                                    row.add(tensor, b, h), if there is one, adds a bias, row.keep(keys_of) drops the
-///                                    keys that are not in keys_of(i); a row is one query, or as
-///                                    many as a vector has lanes
+///                                    keys that are not in keys_of(i), row.keep_flagged(tensor, b, h) those
+///                                    that a tensor of flags drops; a row is one query, or as many as a vector
+///                                    has lanes
 ///     engine.for_each_row(t, f, k)   the same, for engines that leave out keys that several rows drop: k(begin, end)
 ///                                    is the range of the keys that queries [begin, end) may attend
 ///     engine.load_values(tile)       brings the tile of values in
@@ -45,14 +46,17 @@
 namespace KokkosAttention::Impl {
 
 template <class Row, class M>
-KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
-  using T              = typename Row::value_type;
+KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, Tile const& tile) {
+  using T     = typename Row::value_type;
+  int const b = tile.batch, h = tile.head;
   auto const keys_of   = [&](index_t i) { return Impl::key_range(mask, b, h, i, i + 1); };
   constexpr bool keeps = ExactRangeMask<M> && requires { row.keep(keys_of); };
   if constexpr (keeps)
     row.keep(keys_of);
   else if constexpr (TakesMasksApart<Row, M>)
-    mask.for_each_part([&](auto const& part) { apply_mask(row, part, b, h); });
+    mask.for_each_part(tile, [&](auto const& part) { apply_mask(row, part, tile); });
+  else if constexpr (KeepsFlagged<Row, M>)
+    row.keep_flagged(mask.flags, b, h);
   else
     row.transform(
         [&](index_t i, index_t j, T score) { return mask(b, h, i, j) ? score : -Kokkos::Experimental::infinity_v<T>; });
@@ -62,12 +66,13 @@ KOKKOS_FUNCTION void apply_mask(Row const& row, M const& mask, int b, int h) {
 /// \param tile_keys keys a tile
 /// \param keys those of a partial output; begins at a multiple of tile_keys
 template <class Engine, class Scores, Mask M, class DropoutOfWeights>
-KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M const& mask_of_all,
+KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores_of_all, M const& mask_of_all,
                                         DropoutOfWeights const& dropout, Sequence const& sequence, Tile tile,
                                         int tile_keys, KeyRange const& keys = {}) {
-  using T         = typename DropoutOfWeights::value_type;
-  using Position  = typename PositionOf<Engine>::type;
-  auto const mask = mask_of_all.in_sequence(sequence);
+  using T           = typename DropoutOfWeights::value_type;
+  using Position    = typename PositionOf<Engine>::type;
+  auto const mask   = mask_of_all.in_sequence(sequence);
+  auto const scores = scores_of_all.of_head(sequence, tile.head);
   engine.begin(sequence, tile);
   auto const walk     = walk_over_keys<Position>(mask, sequence, tile, tile_keys, keys);
   auto const set_keys = [&](Tile& of, Position begin) {
@@ -102,7 +107,7 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores, M 
     if (dropout.active()) engine.draw(tile, dropout);
     auto const update_row = [&](auto const& row) {
       scores.apply(row, sequence, tile.head);
-      if (tile_covers == Coverage::some) apply_mask(row, mask, tile.batch, tile.head);
+      if (tile_covers == Coverage::some) apply_mask(row, mask, tile);
       update_softmax(row);
       if (dropout.active())
         row.transform(

@@ -133,12 +133,12 @@ struct AllOf {
   KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(int, int, index_t, index_t) const { return {}; }
 
   template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void for_each_part(F const&) const {}
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_part(Tile const&, F const&) const {}
 };
 
 template <Mask First, Mask... Rest>
 struct AllOf<First, Rest...> {
-  static constexpr bool ranges_are_exact = ExactRangeMask<First> && sizeof...(Rest) == 0;
+  static constexpr bool has_parts = true, ranges_are_exact = ExactRangeMask<First> && sizeof...(Rest) == 0;
 
   First first;
   AllOf<Rest...> rest;
@@ -170,13 +170,11 @@ struct AllOf<First, Rest...> {
     return {Kokkos::max(one.begin, other.begin), Kokkos::min(one.end, other.end)};
   }
 
-  /// f(mask) for each mask in use.
+  /// f(mask) for each mask that does not let all of a tile through.
   template <class F>
-  KOKKOS_FORCEINLINE_FUNCTION void for_each_part(F const& f) const {
-    bool in_use = true;
-    if constexpr (requires { first.active(); }) in_use = first.active();
-    if (in_use) f(first);
-    rest.for_each_part(f);
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_part(Tile const& tile, F const& f) const {
+    if (Impl::coverage(first, tile) != Coverage::all) f(first);
+    rest.for_each_part(tile, f);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION KeyRange full_keys(int b, int h, index_t query_begin, index_t query_end) const
@@ -189,11 +187,18 @@ struct AllOf<First, Rest...> {
   }
 };
 
-/// Rows that take the masks of an AllOf one by one, as they drop ranges faster than element by element.
+/// Rows that take the masks of an AllOf one by one, as they drop ranges, or what flags say, faster than element by
+/// element.
 template <class Row, class M>
-concept TakesMasksApart = requires(M const& mask) {
+concept TakesMasksApart = requires {
   requires Row::takes_masks_apart;
-  mask.for_each_part([](auto const&) {});
+  requires M::has_parts;
+};
+
+/// Rows that look flags up faster than element by element.
+template <class Row, class M>
+concept KeepsFlagged = std::is_same_v<M, FlagMask> && requires(Row const& row, M const& mask) {
+  row.keep_flagged(mask.flags, 0, 0);
 };
 
 /// Whether a mask is known to give all queries the same keys to visit. On the host, which may not ask a user's mask.

@@ -62,11 +62,17 @@ class WeightDropout {
   }
 };
 
-/// None, and kernels know it when they are compiled.
-template <class Accumulation>
-struct NoDropout : WeightDropout<Accumulation> {
-  KOKKOS_FORCEINLINE_FUNCTION static constexpr bool active() { return false; }
+/// Dropout or none, and kernels know which when they are compiled.
+template <class Accumulation, bool is_active>
+struct KnownDropout : WeightDropout<Accumulation> {
+  KnownDropout() = default;
+  explicit KnownDropout(WeightDropout<Accumulation> const& dropout) : WeightDropout<Accumulation>(dropout) {}
+
+  KOKKOS_FORCEINLINE_FUNCTION static constexpr bool active() { return is_active; }
 };
+
+template <class Accumulation>
+using NoDropout = KnownDropout<Accumulation, false>;
 
 }  // namespace KokkosAttention::Impl
 

@@ -131,8 +131,8 @@ struct UnfusedSoftmaxKernel {
   KOKKOS_FUNCTION void normalise_row(Member const& member, T* const row, int b, int h, index_t i) const {
     PortableRow<T, Member> const score(member, row, matrices.columns, i, 0);
     Sequence const sequence = arguments.batch_entry(b);
-    scores.apply(score, sequence, h);
-    apply_mask(score, mask.in_sequence(sequence), b, h);
+    scores.of_head(sequence, h).apply(score, sequence, h);
+    apply_mask(score, mask.in_sequence(sequence), Tile{b, h, i, i + 1, 0, matrices.columns});
     SoftmaxState<T> state;
     T const maximum       = score.maximum();
     state.maximum         = maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;

@@ -10,7 +10,7 @@
 #include <KokkosAttention_MmaBackwardTeam.hpp>
 #include <KokkosAttention_MmaBiasEngine.hpp>
 #include <KokkosAttention_MmaForwardTeam.hpp>
-#include <KokkosAttention_MmaPlain.hpp>
+#include <KokkosAttention_MmaOptionInUse.hpp>
 #include <KokkosAttention_MmaSplitAhead.hpp>
 #include <KokkosAttention_Modifiers.hpp>
 #include <KokkosAttention_WeightDropout.hpp>
@@ -78,7 +78,7 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
     if (tile.shape != n) return run_forward_shape<n + 1>(arguments, scores, mask, dropout, tile, schedule);
     using WarpEmulation::Member;
     index_t const items = KA::Impl::mma_forward_items(arguments, tile);
-    if constexpr (KA::Impl::MmaArithmetic<T>::splits && KA::Impl::is_plain<Dropout> &&
+    if constexpr (KA::Impl::MmaArithmetic<T>::splits && KA::Impl::knows_option<Dropout> &&
                   KA::Impl::has_split_ahead_kernel(KA::Impl::mma_shapes<T>[n]))
       if (tile.splits_ahead) {
         constexpr bool scale_is_power = false, ahead = true;
@@ -181,24 +181,34 @@ void run_bias_shape(KA::Impl::MmaBackwardData<T> const& data, KA::Impl::BiasGrad
   }
 }
 
+/// Calls f(scores, mask, dropout) with the types of plain calls or with those of calls with any options: kernels for
+/// one option would take as long again to compile.
+template <class Arguments, class T, class F>
+void with_options(Arguments const& arguments, KA::Options<T, Kokkos::HostSpace> const& options, F const& f) {
+  using Accumulation = KA::accumulation_t<T>;
+  auto const scores  = KA::Impl::make_scores(options);
+  auto const mask    = KA::Impl::make_mask(options);
+  KA::Impl::WeightDropout<Accumulation> const dropout(options.dropout);
+  if (KA::Impl::option_in_use(arguments, scores, mask, dropout) == KA::Impl::OptionInUse::none)
+    f(KA::Impl::score_chain(), KA::Impl::all_of(mask.first), KA::Impl::NoDropout<Accumulation>());
+  else
+    f(scores, mask, dropout);
+}
+
 template <class T>
 void EmulatedKernels<T>::forward(KA::Impl::ForwardArguments<T> const& arguments, Options const& options,
                                  KA::Impl::MmaTile const& tile, Schedule const& schedule) {
-  KA::Impl::with_options_in_use(arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options),
-                                KA::Impl::WeightDropout<KA::accumulation_t<T>>(options.dropout),
-                                [&](auto const& scores, auto const& mask, auto const& dropout) {
-                                  run_forward_shape<0>(arguments, scores, mask, dropout, tile, schedule);
-                                });
+  with_options(arguments, options, [&](auto const& scores, auto const& mask, auto const& dropout) {
+    run_forward_shape<0>(arguments, scores, mask, dropout, tile, schedule);
+  });
 }
 
 template <class T>
 void EmulatedKernels<T>::backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
                                   Schedule const& schedule) {
-  KA::Impl::with_options_in_use(data.arguments, KA::Impl::make_scores(options), KA::Impl::make_mask(options),
-                                KA::Impl::WeightDropout<KA::accumulation_t<T>>(options.dropout),
-                                [&](auto const& scores, auto const& mask, auto const& dropout) {
-                                  run_backward_shape<0>(data, scores, mask, dropout, schedule);
-                                });
+  with_options(data.arguments, options, [&](auto const& scores, auto const& mask, auto const& dropout) {
+    run_backward_shape<0>(data, scores, mask, dropout, schedule);
+  });
 }
 
 template <class T>
