@@ -77,7 +77,8 @@ auto checked_forward_arguments(Space const& space, ArgumentChecker const& check,
   auto arguments = make_forward_arguments(q, k, v, out, lse, options);
   OptionInUse const in_use =
       option_in_use(arguments, make_scores(options), make_mask(options), WeightDropout<Accumulation>(options.dropout));
-  arguments.plain = in_use == OptionInUse::none || (in_use != OptionInUse::several && sizeof...(Functors) == 0);
+  arguments.plain     = in_use == OptionInUse::none || (in_use != OptionInUse::several && sizeof...(Functors) == 0);
+  arguments.adds_bias = in_use == OptionInUse::bias && sizeof...(Functors) == 0;
   ForwardWorkspace const workspace = forward_workspace<sizeof...(Functors) != 0>(space, arguments);
   if (workspace.needed) check_workspace(check, options.workspace, workspace.bytes);
   return std::pair(arguments, workspace.bytes);

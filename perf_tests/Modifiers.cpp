@@ -71,6 +71,18 @@ void call(benchmark::State& state, bool backward, Shape const& s, Options option
   report(state, (backward ? 2.5 : 1.) * s.forward_flops(), 0);
 }
 
+/// Nine of ten are set.
+struct FillFlags {
+  Kokkos::Random_XorShift64_Pool<Space> pool;
+  bool* data;
+
+  KOKKOS_FUNCTION void operator()(KA::index_t e) const {
+    auto generator = pool.get_state();
+    data[e]        = generator.frand() < 0.9f;
+    pool.free_state(generator);
+  }
+};
+
 /// Views are made when the benchmark runs.
 void set_none(Options&, Shape const&) {}
 void set_softcap(Options& options, Shape const&) { options.softcap = 30; }
@@ -82,7 +94,8 @@ void set_alibi(Options& options, Shape const& s) {
 void set_bias(Options& options, Shape const& s) { options.bias = random_tensor<T>(1, s.heads, s.q_len, s.k_len, 9); }
 void set_mask(Options& options, Shape const& s) {
   Tensor<bool> const mask("mask", 1, 1, s.q_len, s.k_len);
-  Kokkos::deep_copy(mask, true);
+  Kokkos::parallel_for("Perf::set_mask", Kokkos::RangePolicy<Space, Kokkos::IndexType<KA::index_t>>(0, mask.size()),
+                       FillFlags{Kokkos::Random_XorShift64_Pool<Space>(9), mask.data()});
   options.mask = mask;
 }
 void set_dropout(Options& options, Shape const&) { options.dropout = {.probability = 0.1, .seed = 1}; }

@@ -66,6 +66,7 @@ TEMPLATE_TEST_CASE("several tiles on both sides, in each option alone", "[mma]",
   SECTION("bias") { problem.options.bias = random.tensor<TestType>(1, 1, q_len, k_len); }
   SECTION("ALiBi") { problem.options.alibi_slopes = slopes<TestType>(1); }
   SECTION("mask") { problem.options.mask = random.flags(1, 1, q_len, k_len, 0.6); }
+  SECTION("a mask that drops little") { problem.options.mask = random.flags(1, 1, q_len, k_len, 0.9995); }
   SECTION("dropout") { add_dropout(problem, {.probability = 0.3, .seed = 5, .offset = 7}); }
   check_passes(random, problem);
 }

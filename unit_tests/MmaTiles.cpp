@@ -47,6 +47,10 @@ TEMPLATE_TEST_CASE("mma tiles", "[mma][tiles]", MMA_TYPES) {
   REQUIRE((tile.value_parts - 1) * shape.value_columns < head_dim);
   REQUIRE(tile.queries == 16 * shape.row_blocks * tile.team_size);
   REQUIRE(tile.keys % 4 == 0);  // whose weights are dropped in quads
+  // A bias that is copied ahead has room beside the rest.
+  MmaTile const with_bias = choose_mma_tile<TestType>({head_dim, head_dim, h100_scratch, {}, true});
+  REQUIRE(with_bias.shape == tile.shape);
+  REQUIRE((with_bias.scratch_bytes > tile.scratch_bytes) == KA::Impl::copies_bias<TestType>(shape));
   // Where Kokkos has the team scratch of old, wider tiles do not fit.
   MmaTile const small = choose(old_kokkos_scratch);
   REQUIRE((small.shape >= 0) == (head_dim <= 64));
@@ -242,7 +246,8 @@ TEST_CASE("which calls have kernels for their one option", "[mma]") {
   REQUIRE(in_use(8, {.causal = true, .bias = bias}) == OptionInUse::bias);
   REQUIRE(in_use(8, {.alibi_slopes = slopes}) == OptionInUse::alibi);
   REQUIRE(in_use(8, {.dropout = dropout}) == OptionInUse::dropout);
-  REQUIRE(in_use(8, {.mask = mask}) == OptionInUse::several);
+  REQUIRE(in_use(8, {.mask = mask}) == OptionInUse::mask);
+  REQUIRE(in_use(8, {.mask = mask, .bias = bias}) == OptionInUse::several);
   REQUIRE(in_use(8, {.softcap = 2., .bias = bias}) == OptionInUse::several);
   REQUIRE(in_use(8, {.alibi_slopes = slopes, .dropout = dropout}) == OptionInUse::several);
   REQUIRE(in_use(7, {}) == OptionInUse::several);

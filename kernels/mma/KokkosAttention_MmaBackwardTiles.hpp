@@ -149,6 +149,7 @@ struct alignas(16) MmaBackwardStep {
   ScalarType const *q, *d_out;  // the first row
   T const *lse, *delta;
   T* dq;
+  void const* array;         // of a kernel's one option: the head's
   int head, begin, queries;  // positions in the sequence
   int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
   unsigned place;            // in the order in which the team visits tiles

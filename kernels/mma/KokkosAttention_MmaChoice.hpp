@@ -50,7 +50,9 @@ template <class ExecutionSpace, Scalar ScalarType>
 MmaForwardTiles mma_tiles(ExecutionSpace const& space, ForwardArguments<ScalarType> const& arguments) {
   if constexpr (compiled_for_mma<ExecutionSpace>)
     if (device_has_mma(space) && takes_lengths(arguments)) {
-      MmaForwardTiles tiles      = choose_mma_tiles<ScalarType>(mma_tile_query<ExecutionSpace>(arguments));
+      MmaTileQuery query         = mma_tile_query<ExecutionSpace>(arguments);
+      query.adds_bias            = arguments.adds_bias;
+      MmaForwardTiles tiles      = choose_mma_tiles<ScalarType>(query);
       tiles.tile[0].splits_ahead = splits_ahead(arguments, tiles);
       return tiles;
     }

@@ -6,6 +6,7 @@
 
 #include <KokkosAttention_ForwardLoop.hpp>
 #include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaCopiedBias.hpp>
 #include <KokkosAttention_MmaCopy.hpp>
 #include <KokkosAttention_MmaDropout.hpp>
 #include <KokkosAttention_MmaProduct.hpp>
@@ -55,6 +56,10 @@ class MmaEngine {
   template <int blocks>
   using Rows = MmaRows<Arithmetic, T, row_blocks, blocks>;
   using Pack = typename Rows<key_blocks>::Pack;
+
+  template <class Number>
+  static constexpr bool copies = copies_bias<ScalarType>(shape) && std::is_same_v<Number, ScalarType>;
+  using CopiedBias             = MmaCopiedBias<row_blocks, key_blocks, ScalarType>;
 
   Member const& m_member;
   ForwardArguments<ScalarType> const& m_arguments;
@@ -117,6 +122,28 @@ class MmaEngine {
       for (int n = 0; n < output_blocks; ++n) m_output[b][n] = Sum{};
     }
     m_has_next = false;
+  }
+
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION void note(Tensor<Number const> const& array) const {
+    if (m_member.team_rank() != 0 || m_lane.number() != 0) return;
+    this->array()->data = array.data;
+    if constexpr (copies<Number>) this->array()->in_packs = CopiedBias::lies_in_packs(array);
+  }
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION auto noted(Tensor<Number const> const& array) const {
+    Tensor<Number const> const of_head{static_cast<Number const*>(this->array()->data),
+                                       {0, 0, array.stride[2], array.stride[3]}};
+    if constexpr (copies<Number>)
+      return CopiedBias{of_head, copied_bias(), this->array()->in_packs};
+    else
+      return of_head;
+  }
+  /// Arrives with the tile's values.
+  template <class Number>
+  requires(copies<Number>) KOKKOS_FORCEINLINE_FUNCTION
+      void copy_array(Tensor<Number const> const& array, Tile const& tile) {
+    noted(array).copy(place(tile));
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void load_first(Tile const& tile) {
@@ -279,7 +306,12 @@ class MmaEngine {
     return in_scratch(layout.values) + m_stage * shape.keys * value_stride;
   }
 
+  /// The warp's, found anew in each step: its place would take registers of all.
+  KOKKOS_FORCEINLINE_FUNCTION ScalarType* copied_bias() const {
+    return in_scratch(layout.end + hidden(m_member.team_rank()) * CopiedBias::bytes);
+  }
   KOKKOS_FORCEINLINE_FUNCTION MmaItem* item() const { return reinterpret_cast<MmaItem*>(in_scratch(layout.item)); }
+  KOKKOS_FORCEINLINE_FUNCTION MmaArray* array() const { return reinterpret_cast<MmaArray*>(in_scratch(layout.array)); }
 
   KOKKOS_FORCEINLINE_FUNCTION MmaPlace place(Tile const& tile) const {
     return {static_cast<int>(tile.query_begin) + m_row, static_cast<int>(tile.key_begin) + 2 * m_lane.member,

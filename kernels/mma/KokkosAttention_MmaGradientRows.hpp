@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_MMAGRADIENTROWS_HPP
 
 #include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_MmaFlags.hpp>
 #include <KokkosAttention_MmaLookup.hpp>
 #include <KokkosAttention_MmaPlace.hpp>
 #include <KokkosAttention_MmaRows.hpp>
@@ -103,14 +104,15 @@ class MmaGradientRows {
   template <class Number>
   KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number const> const& bias, int b, int h) const {
     if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
-    lookup(bias, b, h).for_each([&](int rb, int n, int hb, int e, Number const& number) {
-      m_scores[rb][n].value[2 * hb + e] += static_cast<T>(number);
-    });
+    MmaLookup<own, row_blocks, column_blocks, Number>(bias, b, h, m_place)
+        .for_each([&](int rb, int n, int hb, int e, Number const& number) {
+          m_scores[rb][n].value[2 * hb + e] += static_cast<T>(number);
+        });
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void keep_flagged(Tensor<bool const> const& flags, int b, int h) const {
-    lookup(flags, b, h).for_each([&](int rb, int n, int hb, int e, bool flag) {
-      if (!flag) drop(rb, n, 2 * hb + e);
+    MmaFlags<own, row_blocks, column_blocks>(flags, b, h, m_place).for_each_dropped([&](int rb, int n, int hb, int e) {
+      drop(rb, n, 2 * hb + e);
     });
   }
 
@@ -138,11 +140,6 @@ class MmaGradientRows {
   KOKKOS_FORCEINLINE_FUNCTION int query(index_t i) const {
     int const n = static_cast<int>(i - (own == Side::queries ? m_place.row : m_place.column));
     return own == Side::queries ? n / 8 : n / 8 * 2 + n % 8;
-  }
-
-  template <class Number>
-  KOKKOS_FORCEINLINE_FUNCTION auto lookup(Tensor<Number const> const& numbers, int b, int h) const {
-    return MmaLookup<own, row_blocks, column_blocks, Number>(numbers, b, h, m_place);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void drop(int b, int n, int e) const {

@@ -17,13 +17,13 @@
 /// \file
 /// Calls with one option have kernels of their own: what kernels need not decide costs no registers, of which there are
 /// too few. Their rows can be copied 16 bytes at a time. Plain calls have none but a causal or window mask, and perhaps
-/// a user's functors; in the backward pass, shapes for plain calls also take ALiBi, and of a user's score functions
-/// linear ones only.
+/// a user's functors; in the backward pass, shapes for plain calls also take ALiBi or a mask, and of a user's score
+/// functions linear ones only.
 
 namespace KokkosAttention::Impl {
 
 /// The one option that a call has beside a causal or window mask; several: or any, of rows that cannot be copied so.
-enum class OptionInUse { none, alibi, softcap, bias, dropout, several };
+enum class OptionInUse { none, alibi, softcap, bias, mask, dropout, several };
 
 /// Whether a kernel with this dropout is for one option.
 template <class DropoutOfWeights>
@@ -74,8 +74,9 @@ template <class Arguments, Scalar ScalarType, class Accumulation>
 OptionInUse option_in_use(Arguments const& arguments, OptionScores<ScalarType> const& scores, OptionMask const& mask,
                           WeightDropout<Accumulation> const& dropout) {
   auto const& [softcap, bias, alibi] = std::tie(scores.first, scores.rest.first, scores.rest.rest.first);
-  if (mask.rest.first.active() || !lies_in_packs(arguments)) return OptionInUse::several;
-  switch (int(softcap.active()) + int(bias.active()) + int(alibi.active()) + int(dropout.active())) {
+  bool const masked                  = mask.rest.first.active();
+  if (!lies_in_packs(arguments)) return OptionInUse::several;
+  switch (int(softcap.active()) + int(bias.active()) + int(alibi.active()) + int(masked) + int(dropout.active())) {
     case 0:
       return OptionInUse::none;
     case 1:
@@ -84,6 +85,7 @@ OptionInUse option_in_use(Arguments const& arguments, OptionScores<ScalarType> c
       return OptionInUse::several;
   }
   if (dropout.active()) return OptionInUse::dropout;
+  if (masked) return OptionInUse::mask;
   if (softcap.active()) return OptionInUse::softcap;
   return bias.active() ? OptionInUse::bias : OptionInUse::alibi;
 }
@@ -105,6 +107,8 @@ void with_option_in_use(Arguments const& arguments, OptionScores<ScalarType> con
       return with_score(scores.first);
     case OptionInUse::bias:
       return with_score(scores.rest.first);
+    case OptionInUse::mask:
+      return with_score(Flagged<Accumulation>{mask.rest.first.flags});
     case OptionInUse::dropout:
       return f(score_chain(), band, KnownDropout<Accumulation, true>(dropout));
     case OptionInUse::several:

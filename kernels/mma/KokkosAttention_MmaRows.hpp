@@ -5,6 +5,8 @@
 #define KOKKOSATTENTION_MMAROWS_HPP
 
 #include <KokkosAttention_MmaArithmetic.hpp>
+#include <KokkosAttention_MmaCopiedBias.hpp>
+#include <KokkosAttention_MmaFlags.hpp>
 #include <KokkosAttention_MmaLookup.hpp>
 #include <KokkosAttention_MmaPlace.hpp>
 #include <KokkosAttention_Softmax.hpp>
@@ -170,18 +172,20 @@ class MmaRows {
   /// Adds the bias of batch entry b and head h.
   template <class Number>
   KOKKOS_FORCEINLINE_FUNCTION void add(Tensor<Number const> const& bias, int b, int h) const {
-    T const factor = m_factor;
-    m_factor       = 1;
-    lookup(bias, b, h).for_each([&](int rb, int n, int hb, int e, Number const& number) {
-      T& score = m_scores[rb][n].value[2 * hb + e];
-      score    = factor * score + static_cast<T>(number);
-    });
+    add_all_of(MmaLookup<Side::queries, row_blocks, column_blocks, Number>(bias, b, h, m_place));
+  }
+  /// What is copied is for the scores of a whole tile.
+  template <int copied_blocks, class Number>
+  KOKKOS_FORCEINLINE_FUNCTION void add(MmaCopiedBias<row_blocks, copied_blocks, Number> const& bias, int b,
+                                       int h) const {
+    if constexpr (copied_blocks == column_blocks)
+      if (bias.is_copied(m_place)) return add_all_of(bias);
+    add(bias.array, b, h);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION void keep_flagged(Tensor<bool const> const& flags, int b, int h) const {
-    lookup(flags, b, h).for_each([&](int rb, int n, int hb, int e, bool flag) {
-      if (!flag) m_scores[rb][n].value[2 * hb + e] = -Kokkos::Experimental::infinity_v<T>;
-    });
+    MmaFlags<Side::queries, row_blocks, column_blocks>(flags, b, h, m_place)
+        .for_each_dropped([&](int rb, int n, int hb, int e) { drop(rb, n, 2 * hb + e); });
   }
 
   template <class F>
@@ -194,8 +198,7 @@ class MmaRows {
       for (int n = 0; n < column_blocks; ++n) {
         KOKKOSATTENTION_UNROLL
         for (int e = 0; e < 2; ++e)
-          if (!columns.holds(8 * n + e))
-            m_scores[r / 2][n].value[2 * (r % 2) + e] = -Kokkos::Experimental::infinity_v<T>;
+          if (!columns.holds(8 * n + e)) drop(r / 2, n, 2 * (r % 2) + e);
       }
     }
   }
@@ -230,9 +233,18 @@ class MmaRows {
   }
 
  private:
-  template <class Number>
-  KOKKOS_FORCEINLINE_FUNCTION auto lookup(Tensor<Number const> const& numbers, int b, int h) const {
-    return MmaLookup<Side::queries, row_blocks, column_blocks, Number>(numbers, b, h, m_place);
+  KOKKOS_FORCEINLINE_FUNCTION void drop(int b, int n, int e) const {
+    m_scores[b][n].value[e] = -Kokkos::Experimental::infinity_v<T>;
+  }
+
+  template <class Numbers>
+  KOKKOS_FORCEINLINE_FUNCTION void add_all_of(Numbers const& numbers) const {
+    T const factor = m_factor;
+    m_factor       = 1;
+    numbers.for_each([&](int b, int n, int h, int e, auto const& number) {
+      T& score = m_scores[b][n].value[2 * h + e];
+      score    = factor * score + static_cast<T>(number);
+    });
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Pack largest() const {

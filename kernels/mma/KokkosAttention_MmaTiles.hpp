@@ -96,8 +96,8 @@ struct MmaTileQuery {
   int head_dim, value_dim;
   std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
   MmaLengths lengths = {};
-  bool adds_bias     = false;  // which matters for backward tiles, like what follows
-  bool plain         = false;  // see MmaOptionInUse.hpp
+  bool adds_bias     = false;  // forward: and has no other option
+  bool plain         = false;  // see MmaOptionInUse.hpp; backward only
 };
 
 /// A team's tile.
@@ -149,10 +149,17 @@ struct alignas(16) MmaItem {
   int first_column;  // of the output
 };
 
-/// Where the arrays in a team's scratch begin, in bytes: queries; stages of keys, and of values; the work item.
+/// The array that a kernel's one option looks up, of the work item's head.
+struct alignas(16) MmaArray {
+  void const* data;
+  bool in_packs;  // it can be copied 16 bytes at a time
+};
+
+/// Where the arrays in a team's scratch begin, in bytes: queries; stages of keys, and of values; the work item, and its
+/// option's array.
 template <class Arithmetic>
 struct MmaLayout {
-  int keys, values, item, end;
+  int keys, values, item, array, end;
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaLayout(MmaShape const& shape) {
     constexpr int bytes = int(sizeof(typename Arithmetic::Number));
@@ -160,9 +167,19 @@ struct MmaLayout {
     keys                = 16 * shape.row_blocks * shape.warps * Arithmetic::own_stride(shape.head_columns) * bytes;
     values              = keys + rows * mma_key_stride<Arithmetic>(shape.head_columns);
     item                = values + rows * mma_key_stride<Arithmetic>(shape.value_columns);
-    end                 = item + int(sizeof(MmaItem));
+    array               = item + int(sizeof(MmaItem));
+    end                 = array + int(sizeof(MmaArray));
   }
 };
+
+/// Whether a kernel for a bias alone copies it ahead (see MmaCopiedBias.hpp), to behind all else: while keys are
+/// multiplied. With stages for two tiles it would need as many places, and in wider types products take longer.
+template <Scalar ScalarType>
+KOKKOS_INLINE_FUNCTION constexpr bool copies_bias(MmaShape const& shape) {
+  return sizeof(ScalarType) == 2 && shape.stages == 1;
+}
+/// From one of its rows in scratch to the next: without bank conflicts.
+KOKKOS_INLINE_FUNCTION constexpr int copied_bias_stride(int keys) { return keys + 8; }
 
 template <Scalar ScalarType>
 constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) {
@@ -174,6 +191,8 @@ constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) 
   tile.value_parts   = query.value_dim > 0 ? (query.value_dim + shape.value_columns - 1) / shape.value_columns : 1;
   tile.scratch_bytes = std::size_t(MmaLayout<MmaArithmetic<ScalarType>>(shape).end);
   tile.team_size     = shape.warps;
+  if (query.adds_bias && copies_bias<ScalarType>(shape))
+    tile.scratch_bytes += sizeof(ScalarType) * tile.queries * copied_bias_stride(tile.keys);
   return tile;
 }
 

@@ -63,8 +63,8 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
 
   /// The first warp keeps the books: what all warps remembered would be spilled, into a cache that scratch leaves
   /// small.
-  template <class Find, class M>
-  KOKKOS_FORCEINLINE_FUNCTION void post(Find const& find, M const& mask) {
+  template <class Find, class M, class ArrayOf>
+  KOKKOS_FORCEINLINE_FUNCTION void post(Find const& find, M const& mask, ArrayOf const& array_of) {
     if (m_member.team_rank() != 0) return;
     Tile tile             = {};
     Coverage const covers = find(tile);
@@ -78,6 +78,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
       step.delta        = &m_deltas(entry, tile.head, row, 0);
       step.dq           = &m_query_sums(entry, tile.head, sums_row(tile, row), 0);
+      step.array        = array_of(tile.head);
       step.head         = tile.head;
       step.begin        = static_cast<int>(tile.query_begin);
       step.queries      = Base::count(Side::queries, tile);
@@ -94,6 +95,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       copy_step(m_slot);
     }
     return static_cast<Coverage>(step().covers);
+  }
+
+  template <class Number>
+  KOKKOS_FORCEINLINE_FUNCTION Tensor<Number const> noted(Tensor<Number const> const& array) const {
+    return {static_cast<Number const*>(step().array), {0, 0, array.stride[2], array.stride[3]}};
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Tile tile() const {

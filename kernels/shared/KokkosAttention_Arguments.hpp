@@ -89,7 +89,8 @@ template <Scalar ScalarType>
 struct ForwardArguments : AttentionArguments<ScalarType> {
   Tensor<ScalarType> out;
   Tensor<accumulation_t<ScalarType>> lse;  // (B, Hq, Lq); no data: not wanted
-  bool plain = false;                      // the call needs nothing that some kernels leave out to be faster
+  bool plain     = false;                  // the call needs nothing that some kernels leave out to be faster
+  bool adds_bias = false;                  // by its one option
 };
 
 template <Scalar ScalarType>

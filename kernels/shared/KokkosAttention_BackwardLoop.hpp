@@ -38,9 +38,12 @@
 ///
 /// and one whose teams have one warp to find tiles for all, instead of prefetch
 ///
-///     engine.post(find, mask)        finds the tile that comes after those that were found before
+///     engine.post(find, mask, array) finds the tile that comes after those that were found before; array(head) is
+///     where
+///                                    the one array that score functions look up is
 ///     engine.next()                  goes on to that tile: what the mask lets through of it
 ///     engine.tile()                  the tile
+///     engine.noted(array)            what score functions are to look up, of one head
 ///
 /// and one of whose threads some may have gradients, but no scores, which is for linear score functions only
 ///
@@ -126,9 +129,11 @@ template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfW
 KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                    Sequence const& sequence, Tile const& tile, Coverage tile_covers) {
   auto const scores_of_head = scores.of_head(sequence, tile.head);
+  auto const mask_of_head   = mask.of_head(sequence, tile.head);
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
-  differentiate_tile<input>(engine, scores_of_head, mask, dropout, sequence, tile, tile_covers);
+  differentiate_tile<input>(engine, noted_scores(engine, scores_of_head), mask_of_head, dropout, sequence, tile,
+                            tile_covers);
   engine.accumulate(tile);
 }
 
@@ -137,10 +142,16 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Find>
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Find const& find) {
-  if constexpr (requires { engine.post(find, mask); }) {
-    engine.post(find, mask);
+  auto const array_of = [&]([[maybe_unused]] int head) -> void const* {
+    if constexpr (Scores::looks_up_one_array)
+      return scores.of_head(sequence, head).first.array().data;
+    else
+      return nullptr;
+  };
+  if constexpr (requires { engine.post(find, mask, array_of); }) {
+    engine.post(find, mask, array_of);
     for (Coverage covers = engine.next(); covers != Coverage::none; covers = engine.next()) {
-      engine.post(find, mask);
+      engine.post(find, mask, array_of);
       backward_tile<input>(engine, scores, mask, dropout, sequence, engine.tile(), covers);
     }
     return;

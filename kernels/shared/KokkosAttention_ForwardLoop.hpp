@@ -20,6 +20,10 @@
 /// An engine owns where tiles and scores live, the two products, rows and their reductions, and loads and stores:
 ///
 ///     engine.begin(sequence, tile)   loads the queries, clears the softmax state
+///     engine.note(array), engine.noted(array), engine.copy_array(array, tile)
+///                                    where the one array that score functions look up is, for engines that keep that
+///                                    out of registers; what to look up; begins to bring in a tile's part, for engines
+///                                    that do it ahead
 ///     engine.draw(tile, dropout)     draws which weights are kept
 ///     engine.load_first(tile)        begins to bring the first tile in; this and prefetch are for engines that load
 ///                                    ahead
@@ -71,9 +75,11 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores_of_
                                         int tile_keys, KeyRange const& keys = {}) {
   using T           = typename DropoutOfWeights::value_type;
   using Position    = typename PositionOf<Engine>::type;
-  auto const mask   = mask_of_all.in_sequence(sequence);
+  auto const mask   = mask_of_all.in_sequence(sequence).of_head(sequence, tile.head);
   auto const scores = scores_of_all.of_head(sequence, tile.head);
   engine.begin(sequence, tile);
+  if constexpr (Scores::looks_up_one_array)
+    if constexpr (requires { engine.note(scores.first.array()); }) engine.note(scores.first.array());
   auto const walk     = walk_over_keys<Position>(mask, sequence, tile, tile_keys, keys);
   auto const set_keys = [&](Tile& of, Position begin) {
     of.key_begin = begin;
@@ -104,9 +110,12 @@ KOKKOS_FUNCTION void forward_query_tile(Engine& engine, Scores const& scores_of_
     Tile next = tile;
     set_keys(next, next_begin);
     if constexpr (requires { engine.prefetch(next, true); }) engine.prefetch(next, next_covers != Coverage::none);
+    if constexpr (Scores::looks_up_one_array)
+      if constexpr (requires { engine.copy_array(scores.first.array(), tile); })
+        engine.copy_array(scores.first.array(), tile);
     if (dropout.active()) engine.draw(tile, dropout);
     auto const update_row = [&](auto const& row) {
-      scores.apply(row, sequence, tile.head);
+      noted_scores(engine, scores).apply(row, sequence, tile.head);
       if (tile_covers == Coverage::some) apply_mask(row, mask, tile);
       update_softmax(row);
       if (dropout.active())

@@ -17,12 +17,22 @@
 
 namespace KokkosAttention::Impl {
 
-/// A mask or score function as it is within one sequence. The options' count from the causal diagonal, or look up
-/// arrays by packed positions; a user's know a sequence by its number only.
+/// A mask as it is within one sequence: the options' count from the causal diagonal. A user's know a sequence by its
+/// number only.
+template <class M>
+KOKKOS_FORCEINLINE_FUNCTION M in_sequence(M const& mask, Sequence const& sequence) {
+  if constexpr (requires { mask.in_sequence(sequence); })
+    return mask.in_sequence(sequence);
+  else
+    return mask;
+}
+
+/// A mask or score function as it is for one head of a sequence, of which it looks up arrays. What it loads for that is
+/// then on its way before scores are there.
 template <class F>
-KOKKOS_FORCEINLINE_FUNCTION auto in_sequence(F const& f, Sequence const& sequence) {
-  if constexpr (requires { f.in_sequence(sequence); })
-    return f.in_sequence(sequence);
+KOKKOS_FORCEINLINE_FUNCTION F of_head(F const& f, Sequence const& sequence, int h) {
+  if constexpr (requires { f.of_head(sequence, h); })
+    return f.of_head(sequence, h);
   else
     return f;
 }
@@ -89,8 +99,8 @@ inline BandMask make_band_mask(bool causal, Window window, Alignment alignment) 
 struct FlagMask {
   Tensor<bool const> flags;
 
-  KOKKOS_FORCEINLINE_FUNCTION FlagMask in_sequence(Sequence const& sequence) const {
-    return {flags.from(sequence.q_begin, sequence.k_begin)};
+  KOKKOS_FORCEINLINE_FUNCTION FlagMask of_head(Sequence const& sequence, int h) const {
+    return {flags.matrix_from(sequence.batch, h, sequence.q_begin, sequence.k_begin)};
   }
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return flags.data != nullptr; }
   KOKKOS_FORCEINLINE_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
@@ -127,6 +137,7 @@ KOKKOS_FORCEINLINE_FUNCTION QueryRange query_range(M const& mask, int b, int h, 
 template <class... Masks>
 struct AllOf {
   KOKKOS_FORCEINLINE_FUNCTION AllOf in_sequence(Sequence const&) const { return *this; }
+  KOKKOS_FORCEINLINE_FUNCTION AllOf of_head(Sequence const&, int) const { return *this; }
   KOKKOS_FORCEINLINE_FUNCTION bool operator()(int, int, index_t, index_t) const { return true; }
   KOKKOS_FORCEINLINE_FUNCTION Coverage coverage(Tile const&) const { return Coverage::all; }
   KOKKOS_FORCEINLINE_FUNCTION KeyRange key_range(int, int, index_t, index_t) const { return {}; }
@@ -145,6 +156,10 @@ struct AllOf<First, Rest...> {
 
   KOKKOS_FORCEINLINE_FUNCTION AllOf in_sequence(Sequence const& sequence) const {
     return {Impl::in_sequence(first, sequence), rest.in_sequence(sequence)};
+  }
+  /// What pairs are to be asked of.
+  KOKKOS_FORCEINLINE_FUNCTION AllOf of_head(Sequence const& sequence, int h) const {
+    return {Impl::of_head(first, sequence, h), rest.of_head(sequence, h)};
   }
 
   KOKKOS_FORCEINLINE_FUNCTION bool operator()(int b, int h, index_t i, index_t j) const {
@@ -197,7 +212,7 @@ concept TakesMasksApart = requires {
 
 /// Rows that look flags up faster than element by element.
 template <class Row, class M>
-concept KeepsFlagged = std::is_same_v<M, FlagMask> && requires(Row const& row, M const& mask) {
+concept KeepsFlagged = requires(Row const& row, M const& mask) {
   row.keep_flagged(mask.flags, 0, 0);
 };
 

@@ -11,6 +11,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <type_traits>
+
 /// \file
 /// The score functions of the options, each with its derivative, and how a chain of score functions is applied to a row
 /// of scores.
@@ -49,20 +51,47 @@ class Softcap {
   }
 };
 
-template <Scalar ScalarType>
+/// \tparam Array a tensor, or what an engine has noted of it
+template <Scalar ScalarType, class Array = Tensor<ScalarType const>>
 struct Bias {
   using Accumulation = accumulation_t<ScalarType>;
-  Tensor<ScalarType const> bias;
+  Array bias;
 
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return bias.data != nullptr; }
-  KOKKOS_FORCEINLINE_FUNCTION Bias in_sequence(Sequence const& sequence) const {
-    return {bias.from(sequence.q_begin, sequence.k_begin)};
+  KOKKOS_FORCEINLINE_FUNCTION Bias of_head(Sequence const& sequence, int h) const {
+    return {bias.matrix_from(sequence.batch, h, sequence.q_begin, sequence.k_begin)};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Array const& array() const { return bias; }
+  template <class Noted>
+  KOKKOS_FORCEINLINE_FUNCTION static Bias<ScalarType, Noted> of_array(Noted const& array) {
+    return {array};
   }
   KOKKOS_FORCEINLINE_FUNCTION Accumulation operator()(Accumulation s, int b, int h, index_t i, index_t j) const {
     return s + static_cast<Accumulation>(bias(b, h, i, j));
   }
   /// As of a function that is not linear: kernels for those add a bias faster.
   KOKKOS_FORCEINLINE_FUNCTION Accumulation derivative(Accumulation, int, int, index_t, index_t) const { return 1; }
+};
+
+/// The mask option as a score function, for kernels that know that it is in use: what it drops is -inf. Beside it,
+/// ranges of keys are those of a causal or window mask.
+template <class Accumulation, class Array = Tensor<bool const>>
+struct Flagged {
+  Array flags;
+
+  KOKKOS_FORCEINLINE_FUNCTION Flagged of_head(Sequence const& sequence, int h) const {
+    return {flags.matrix_from(sequence.batch, h, sequence.q_begin, sequence.k_begin)};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Array const& array() const { return flags; }
+  template <class Noted>
+  KOKKOS_FORCEINLINE_FUNCTION static Flagged<Accumulation, Noted> of_array(Noted const& array) {
+    return {array};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation operator()(Accumulation s, int b, int h, index_t i, index_t j) const {
+    return flags(b, h, i, j) ? s : -Kokkos::Experimental::infinity_v<Accumulation>;
+  }
+  /// Gradients of what is dropped are multiplied by a weight of 0.
+  KOKKOS_FORCEINLINE_FUNCTION Accumulation derivative(int, int, index_t, index_t) const { return 1; }
 };
 
 /// Attention with linear biases (Press et al., arXiv:2108.12409).
@@ -92,8 +121,8 @@ struct InUse;
 
 template <class F>
 inline constexpr bool is_bias = false;
-template <Scalar ScalarType>
-inline constexpr bool is_bias<Bias<ScalarType>> = true;
+template <Scalar ScalarType, class Array>
+inline constexpr bool is_bias<Bias<ScalarType, Array>> = true;
 template <class F>
 inline constexpr bool is_bias<InUse<F>> = is_bias<F>;
 
@@ -125,26 +154,21 @@ KOKKOS_FORCEINLINE_FUNCTION Accumulation value(F const& f, Accumulation s, int b
 /// What a score is differentiated with respect to.
 enum class ScoreInput { product, bias };
 
-/// A score function as it is for one head of a sequence. What it loads for that is then on its way before scores are
-/// there.
-template <class F>
-KOKKOS_FORCEINLINE_FUNCTION F of_head(F const& f, [[maybe_unused]] Sequence const& sequence, [[maybe_unused]] int h) {
-  if constexpr (requires { f.of_head(sequence, h); })
-    return f.of_head(sequence, h);
-  else
-    return f;
-}
-
 /// An option's score function that is in use, and kernels know it when they are compiled.
 template <class F>
 struct InUse : F {
   KOKKOS_FORCEINLINE_FUNCTION static constexpr bool active() { return true; }
-  KOKKOS_FORCEINLINE_FUNCTION InUse in_sequence(Sequence const& sequence) const {
-    return {Impl::in_sequence(static_cast<F const&>(*this), sequence)};
-  }
   KOKKOS_FORCEINLINE_FUNCTION InUse of_head(Sequence const& sequence, int h) const {
     return {Impl::of_head(static_cast<F const&>(*this), sequence, h)};
   }
+};
+
+/// What is known to be in use, and looks up an array for every pair.
+template <class F>
+inline constexpr bool looks_up_array = false;
+template <class F>
+inline constexpr bool looks_up_array<InUse<F>> = requires(F const& f) {
+  f.array();
 };
 
 /// Score functions one after the other. Options that are not in use cost one test a row, none an element.
@@ -152,7 +176,8 @@ template <class... Functions>
 struct ScoreChain {
   /// Whether gradients go through it without scores.
   template <class Accumulation>
-  static constexpr bool is_linear = true;
+  static constexpr bool is_linear          = true;
+  static constexpr bool looks_up_one_array = false;
 
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return false; }
   KOKKOS_FORCEINLINE_FUNCTION ScoreChain of_head(Sequence const&, int) const { return {}; }
@@ -172,6 +197,8 @@ struct ScoreChain<First, Rest...> {
   template <class Accumulation>
   static constexpr bool is_linear =
       LinearScoreFunction<First, Accumulation>&& ScoreChain<Rest...>::template is_linear<Accumulation>;
+  /// Of kernels for one option, which looks up an array.
+  static constexpr bool looks_up_one_array = sizeof...(Rest) == 0 && looks_up_array<First>;
 
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return is_active() || rest.active(); }
 
@@ -185,11 +212,12 @@ struct ScoreChain<First, Rest...> {
   KOKKOS_FORCEINLINE_FUNCTION void apply(Row const& row, Sequence const& sequence, int h) const {
     if (is_active()) {
       using Accumulation = typename Row::value_type;
-      auto const f       = Impl::in_sequence(first, sequence);
       if constexpr (AddsBias<Row, First>)
-        row.add(f.bias, sequence.batch, h);
+        row.add(first.bias, sequence.batch, h);
+      else if constexpr (KeepsFlagged<Row, First>)
+        row.keep_flagged(first.flags, sequence.batch, h);
       else
-        row.transform([&](auto i, auto j, Accumulation s) { return Impl::value(f, s, sequence.batch, h, i, j); });
+        row.transform([&](auto i, auto j, Accumulation s) { return Impl::value(first, s, sequence.batch, h, i, j); });
     }
     rest.apply(row, sequence, h);
   }
@@ -200,14 +228,15 @@ struct ScoreChain<First, Rest...> {
   KOKKOS_FORCEINLINE_FUNCTION void differentiate(Row const& row, Sequence const& sequence, int h) const {
     using Accumulation = typename Row::value_type;
     if (is_active()) {
-      auto const f = Impl::in_sequence(first, sequence);
       if constexpr (AddsBias<Row, First>)
-        row.add(f.bias, sequence.batch, h);
+        row.add(first.bias, sequence.batch, h);
+      else if constexpr (KeepsFlagged<Row, First>)
+        row.keep_flagged(first.flags, sequence.batch, h);
       else
         row.update([&](auto i, auto j, Accumulation& s, Accumulation& gradient) {
           if constexpr (input == ScoreInput::product)
-            gradient *= Impl::derivative<Accumulation>(f, s, sequence.batch, h, i, j);
-          s = Impl::value(f, s, sequence.batch, h, i, j);
+            gradient *= Impl::derivative<Accumulation>(first, s, sequence.batch, h, i, j);
+          s = Impl::value(first, s, sequence.batch, h, i, j);
         });
     }
     // What comes after the bias acts on it as on the product.
@@ -219,11 +248,9 @@ struct ScoreChain<First, Rest...> {
   KOKKOS_FORCEINLINE_FUNCTION void multiply_gradients(Row const& row, Sequence const& sequence, int h) const {
     using Accumulation = typename Row::value_type;
     static_assert(is_linear<Accumulation>);
-    if (is_active()) {
-      auto const f = Impl::in_sequence(first, sequence);
+    if (is_active())
       row.multiply_gradients(
-          [&](index_t i, index_t j) -> Accumulation { return f.derivative(sequence.batch, h, i, j); });
-    }
+          [&](index_t i, index_t j) -> Accumulation { return first.derivative(sequence.batch, h, i, j); });
     rest.multiply_gradients(row, sequence, h);
   }
 
@@ -241,6 +268,22 @@ inline ScoreChain<> score_chain() { return {}; }
 template <class First, class... Rest>
 ScoreChain<First, Rest...> score_chain(First const& first, Rest const&... rest) {
   return {first, score_chain(rest...)};
+}
+
+/// Score functions that look up their array where an engine has noted that it is: till then, its place takes no
+/// registers. engine.noted(array) is what to look up.
+template <class Engine, class Scores>
+KOKKOS_FORCEINLINE_FUNCTION auto noted_scores([[maybe_unused]] Engine const& engine, Scores const& scores) {
+  if constexpr (Scores::looks_up_one_array) {
+    if constexpr (requires { engine.noted(scores.first.array()); }) {
+      auto const first = scores.first.of_array(engine.noted(scores.first.array()));
+      return ScoreChain<InUse<std::remove_cv_t<decltype(first)>>>{{first}, {}};
+    } else {
+      return scores;
+    }
+  } else {
+    return scores;
+  }
 }
 
 }  // namespace KokkosAttention::Impl

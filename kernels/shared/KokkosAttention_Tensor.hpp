@@ -31,6 +31,10 @@ struct Tensor {
     if (data != nullptr) part.data += i * stride[2] + j * stride[3];
     return part;
   }
+  /// The matrix of one batch entry and head, for all of them, from row i and column j on.
+  KOKKOS_FORCEINLINE_FUNCTION Tensor matrix_from(index_t b, index_t h, index_t i, index_t j) const {
+    return {data == nullptr ? data : &(*this)(b, h, i, j), {0, 0, stride[2], stride[3]}};
+  }
   Tensor<T const> read_only() const { return {data, {stride[0], stride[1], stride[2], stride[3]}}; }
   /// Where the matrix of one batch entry and head begins.
   KOKKOS_FORCEINLINE_FUNCTION T* matrix(index_t b, index_t h) const { return data + b * stride[0] + h * stride[1]; }

@@ -132,7 +132,7 @@ struct UnfusedSoftmaxKernel {
     PortableRow<T, Member> const score(member, row, matrices.columns, i, 0);
     Sequence const sequence = arguments.batch_entry(b);
     scores.of_head(sequence, h).apply(score, sequence, h);
-    apply_mask(score, mask.in_sequence(sequence), Tile{b, h, i, i + 1, 0, matrices.columns});
+    apply_mask(score, mask.in_sequence(sequence).of_head(sequence, h), Tile{b, h, i, i + 1, 0, matrices.columns});
     SoftmaxState<T> state;
     T const maximum       = score.maximum();
     state.maximum         = maximum == -Kokkos::Experimental::infinity_v<T> ? T(0) : maximum;

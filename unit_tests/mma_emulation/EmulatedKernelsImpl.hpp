@@ -181,18 +181,27 @@ void run_bias_shape(KA::Impl::MmaBackwardData<T> const& data, KA::Impl::BiasGrad
   }
 }
 
-/// Calls f(scores, mask, dropout) with the types of plain calls or with those of calls with any options: kernels for
-/// one option would take as long again to compile.
+/// Calls f(scores, mask, dropout) with the types of plain calls, of calls with one option that looks up an array, in 16
+/// bits, or with those of calls with any options: kernels for each option would take as long again to compile.
 template <class Arguments, class T, class F>
 void with_options(Arguments const& arguments, KA::Options<T, Kokkos::HostSpace> const& options, F const& f) {
   using Accumulation = KA::accumulation_t<T>;
   auto const scores  = KA::Impl::make_scores(options);
   auto const mask    = KA::Impl::make_mask(options);
   KA::Impl::WeightDropout<Accumulation> const dropout(options.dropout);
-  if (KA::Impl::option_in_use(arguments, scores, mask, dropout) == KA::Impl::OptionInUse::none)
-    f(KA::Impl::score_chain(), KA::Impl::all_of(mask.first), KA::Impl::NoDropout<Accumulation>());
-  else
-    f(scores, mask, dropout);
+  using KA::Impl::OptionInUse;
+  OptionInUse const in_use = KA::Impl::option_in_use(arguments, scores, mask, dropout);
+  bool const looks_up      = sizeof(T) == 2 && (in_use == OptionInUse::bias || in_use == OptionInUse::mask);
+  if (in_use != OptionInUse::none && !looks_up) return f(scores, mask, dropout);
+  auto const alone = [&](auto const&... score) {
+    f(KA::Impl::score_chain(score...), KA::Impl::all_of(mask.first), KA::Impl::NoDropout<Accumulation>());
+  };
+  if constexpr (sizeof(T) == 2) {
+    if (in_use == OptionInUse::bias) return alone(KA::Impl::InUse<KA::Impl::Bias<T>>{scores.rest.first});
+    if (in_use == OptionInUse::mask)
+      return alone(KA::Impl::InUse<KA::Impl::Flagged<Accumulation>>{{mask.rest.first.flags}});
+  }
+  alone();
 }
 
 template <class T>

@@ -31,6 +31,27 @@ TEMPLATE_TEST_CASE("every option at once in the emulated mma engine", "[mma][emu
   check_emulated_passes(random, problem, problem);
 }
 
+/// Kernels for these look arrays up several numbers at a time where they lie so, and copy a bias ahead.
+TEMPLATE_TEST_CASE("a bias or a mask alone in the emulated mma engine", "[mma][emulation]", KA::half_t, KA::bhalf_t) {
+  int const head_dim = GENERATE(64, 128, 256), k_len = GENERATE(112, 105);
+  bool const broadcasts = GENERATE(false, true);
+  CAPTURE(head_dim, k_len, broadcasts);
+  Random random(547);
+  auto with_bias           = random_problem<TestType>(random, {1, 2, 1, 140, k_len, head_dim, head_dim});
+  auto with_mask           = with_bias;
+  with_bias.options.bias   = random.tensor<TestType>(1, 2, broadcasts ? 1 : 140, k_len);
+  with_mask.options.mask   = random.flags(1, 2, 140, broadcasts ? 1 : k_len, broadcasts ? 0.8 : 0.999);
+  with_mask.options.causal = !broadcasts;
+  check_emulated_passes(random, with_bias, with_bias);
+  check_emulated_passes(random, with_mask, with_mask);
+
+  auto const d_out = random_d_out(random, with_mask);
+  auto const tiles = backward_tiles(with_mask, true);
+  REQUIRE(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape].plain);
+  require_backward(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape],
+                   emulate_backward<Kokkos::LayoutRight>(with_mask, d_out, tiles.tile[0]), with_mask, d_out);
+}
+
 /// A tile's sums are stored, or added up along either side.
 TEMPLATE_TEST_CASE("whatever dimensions a bias broadcasts in the emulated mma engine", "[mma][emulation]", MMA_TYPES) {
   int const broadcast = GENERATE(range(0, 16));

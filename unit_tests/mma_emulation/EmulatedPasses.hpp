@@ -208,8 +208,9 @@ void check_emulated_passes(Random& random, Problem<T> const& problem, Problem<T>
   auto const d_out = random_d_out(random, problem);
   for (MmaLengths const& lengths : all_lengths(problem)) {
     CAPTURE(lengths.longest);
-    auto query    = tile_query(problem);
-    query.lengths = lengths;
+    auto query      = tile_query(problem);
+    query.lengths   = lengths;
+    query.adds_bias = problem.options.bias.data() != nullptr;
     require_forward(emulate_forward<Layout>(problem, KA::Impl::choose_mma_tile<T>(query)), expected);
     auto const tiles = backward_tiles(problem, lengths);
     REQUIRE(tiles.count > 0);
