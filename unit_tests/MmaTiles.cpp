@@ -47,10 +47,18 @@ TEMPLATE_TEST_CASE("mma tiles", "[mma][tiles]", MMA_TYPES) {
   REQUIRE((tile.value_parts - 1) * shape.value_columns < head_dim);
   REQUIRE(tile.queries == 16 * shape.row_blocks * tile.team_size);
   REQUIRE(tile.keys % 4 == 0);  // whose weights are dropped in quads
-  // A bias that is copied ahead has room beside the rest.
-  MmaTile const with_bias = choose_mma_tile<TestType>({head_dim, head_dim, h100_scratch, {}, true});
-  REQUIRE(with_bias.shape == tile.shape);
-  REQUIRE((with_bias.scratch_bytes > tile.scratch_bytes) == KA::Impl::copies_bias<TestType>(shape));
+  // A bias is copied ahead where there is room beside the rest, and never for another tile.
+  for (KA::index_t const length : {64, 500, 4000})
+    for (std::size_t const scratch : {h100_scratch, a100_scratch, std::size_t(101376)}) {
+      KA::Impl::MmaTileQuery query{head_dim, head_dim, scratch, {length, length}};
+      MmaTile const without = choose_mma_tile<TestType>(query);
+      query.adds_bias       = true;
+      MmaTile const with    = choose_mma_tile<TestType>(query);
+      REQUIRE(with.shape == without.shape);
+      REQUIRE(with.copies_bias == (with.scratch_bytes > without.scratch_bytes));
+      if (with.copies_bias) REQUIRE(with.scratch_bytes <= scratch);
+      if (scratch == h100_scratch && length == 4000) REQUIRE(with.copies_bias == (sizeof(TestType) == 2));
+    }
   // Where Kokkos has the team scratch of old, wider tiles do not fit.
   MmaTile const small = choose(old_kokkos_scratch);
   REQUIRE((small.shape >= 0) == (head_dim <= 64));
@@ -220,7 +228,9 @@ TEST_CASE("which backward calls are plain", "[mma]") {
   REQUIRE(!is_plain(8, {.bias = Kokkos::View<T****, MemorySpace>("bias", 1, 1, 5, 5), .alibi_slopes = slopes}));
   REQUIRE(!is_plain(8, {.softcap = 2.}));
   REQUIRE(!is_plain(8, {.dropout = {.probability = 0.5}}));
-  REQUIRE(!is_plain(8, {.mask = Kokkos::View<bool****, MemorySpace>("mask", 1, 1, 5, 5)}));
+  Kokkos::View<bool****, MemorySpace> const mask("mask", 1, 1, 5, 5);
+  REQUIRE(is_plain(8, {.mask = mask}));
+  REQUIRE(!is_plain(8, {.mask = mask}, Checkerboard()));
   REQUIRE(is_plain(8, {}, Checkerboard()));
   REQUIRE(is_plain(8, {}, Incline<float>(), Checkerboard()));
   REQUIRE(!is_plain(8, {.softcap = 2.}, Incline<float>()));

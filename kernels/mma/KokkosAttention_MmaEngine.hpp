@@ -63,6 +63,7 @@ class MmaEngine {
 
   Member const& m_member;
   ForwardArguments<ScalarType> const& m_arguments;
+  MmaTile const& m_tile;
   int m_first_column = 0;  // of the output
   MmaLane m_lane;
   typename Arithmetic::Exponential m_exponential;
@@ -87,6 +88,7 @@ class MmaEngine {
                                         MmaTile const& tile)
       : m_member(member),
         m_arguments(arguments),
+        m_tile(tile),
         m_lane(MmaLane::here()),
         m_exponential(m_lane),
         m_row(16 * row_blocks * warp_number(member) + m_lane.quad),
@@ -128,7 +130,7 @@ class MmaEngine {
   KOKKOS_FORCEINLINE_FUNCTION void note(Tensor<Number const> const& array) const {
     if (m_member.team_rank() != 0 || m_lane.number() != 0) return;
     this->array()->data = array.data;
-    if constexpr (copies<Number>) this->array()->in_packs = CopiedBias::lies_in_packs(array);
+    if constexpr (copies<Number>) this->array()->in_packs = m_tile.copies_bias && CopiedBias::lies_in_packs(array);
   }
   template <class Number>
   KOKKOS_FORCEINLINE_FUNCTION auto noted(Tensor<Number const> const& array) const {

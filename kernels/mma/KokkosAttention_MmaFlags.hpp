@@ -24,7 +24,8 @@ namespace KokkosAttention::Impl {
 template <Side own, int row_blocks, int column_blocks>
 class MmaFlags {
   static constexpr int rows = 2 * row_blocks, columns = 2 * column_blocks;
-  static_assert(column_blocks % 2 == 0 && columns <= 32);
+  static_assert(own == Side::queries ? column_blocks % 2 == 0 && columns <= 32
+                                     : 8 * column_blocks <= 32 || column_blocks % 4 == 0);
 
   /// How many flags a lane reads at a time.
   static constexpr int width = own == Side::keys || column_blocks % 4 == 0 ? 8 : 4;

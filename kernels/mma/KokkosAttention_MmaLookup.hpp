@@ -13,7 +13,7 @@
 #include <cstdint>
 
 /// \file
-/// How a lane looks up what an array (a bias, flags) has for each of its scores: from one place a row, with all loads
+/// How a lane looks up what an array (a bias) has for each of its scores: from one place a row, with all loads
 /// of a row before the first number is used.
 
 namespace KokkosAttention::Impl {

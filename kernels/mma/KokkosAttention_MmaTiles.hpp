@@ -110,6 +110,7 @@ struct MmaTile {
   int team_size = 0, vector_length = 32;
   MmaLengths lengths = {};     // of the sequences that it is for
   bool splits_ahead  = false;  // keys and values are split before, see MmaSplitAhead.hpp
+  bool copies_bias   = false;  // see MmaCopiedBias.hpp
 
   KOKKOS_FORCEINLINE_FUNCTION bool takes(Sequence const& sequence) const { return lengths.hold(sequence); }
 };
@@ -191,8 +192,17 @@ constexpr MmaTile lay_out_mma_tile(MmaTileQuery const& query, int shape_number) 
   tile.value_parts   = query.value_dim > 0 ? (query.value_dim + shape.value_columns - 1) / shape.value_columns : 1;
   tile.scratch_bytes = std::size_t(MmaLayout<MmaArithmetic<ScalarType>>(shape).end);
   tile.team_size     = shape.warps;
-  if (query.adds_bias && copies_bias<ScalarType>(shape))
-    tile.scratch_bytes += sizeof(ScalarType) * tile.queries * copied_bias_stride(tile.keys);
+  return tile;
+}
+
+/// The same with room for a bias that is copied ahead, if there is any.
+template <Scalar ScalarType>
+constexpr MmaTile with_copied_bias(MmaTile tile, std::size_t scratch_limit) {
+  MmaShape const& shape   = mma_shapes<ScalarType>[tile.shape];
+  std::size_t const bytes = sizeof(ScalarType) * tile.queries * copied_bias_stride(tile.keys);
+  if (!copies_bias<ScalarType>(shape) || tile.scratch_bytes + bytes > scratch_limit) return tile;
+  tile.copies_bias = true;
+  tile.scratch_bytes += bytes;
   return tile;
 }
 
@@ -209,8 +219,10 @@ constexpr MmaTile first_mma_tile(MmaTileQuery const& query, int keys) {
       // Shapes of 128 columns take wider values in parts.
       if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
         continue;
-      MmaTile const tile = lay_out_mma_tile<ScalarType>(query, n);
-      if (tile.scratch_bytes <= query.scratch_limit / (all_teams ? shape.teams : 1)) return tile;
+      MmaTile const tile      = lay_out_mma_tile<ScalarType>(query, n);
+      std::size_t const limit = query.scratch_limit / (all_teams ? shape.teams : 1);
+      if (tile.scratch_bytes > limit) continue;
+      return query.adds_bias ? with_copied_bias<ScalarType>(tile, limit) : tile;
     }
   }
   return {};

@@ -38,9 +38,9 @@
 ///
 /// and one whose teams have one warp to find tiles for all, instead of prefetch
 ///
-///     engine.post(find, mask, array) finds the tile that comes after those that were found before; array(head) is
-///     where
-///                                    the one array that score functions look up is
+///     engine.post(find, mask, array_of)
+///                                    finds the tile that comes after those that were found before; array_of(head) is
+///                                    where the one array that score functions look up is
 ///     engine.next()                  goes on to that tile: what the mask lets through of it
 ///     engine.tile()                  the tile
 ///     engine.noted(array)            what score functions are to look up, of one head

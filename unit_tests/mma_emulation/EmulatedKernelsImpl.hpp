@@ -95,8 +95,12 @@ void run_forward_shape(KA::Impl::ForwardArguments<T> const& arguments, Scores co
       }
     if (tile.splits_ahead) throw std::logic_error("no kernel of this call splits keys and values ahead");
     KA::Impl::with_kind_of_scale<T, Dropout>(arguments.scale, [&](auto is_power) {
-      using Team = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
-      WarpEmulation::run(league(tile, items, schedule, inputs(arguments)),
+      using Team    = KA::Impl::MmaForwardTeam<n, Member, T, Scores, M, Dropout, decltype(is_power)::value>;
+      auto readable = inputs(arguments);
+      if constexpr (Scores::looks_up_one_array)
+        readable.push_back(
+            memory_of(scores.first.array(), arguments.batch, arguments.q_heads, arguments.q_len, arguments.k_len));
+      WarpEmulation::run(league(tile, items, schedule, std::move(readable)),
                          Team{arguments, scores, mask, dropout, tile, 3});
     });
   }

@@ -110,6 +110,12 @@ TEMPLATE_TEST_CASE("packed sequences in the emulated mma engine", "[mma][emulati
   packed.options.k_offsets                  = k_offsets;
   masked.options.mask                       = mask;
   check_emulated_passes(random, packed, masked);
+
+  auto const flags    = random.flags(1, 1, 190, 160, 0.7);
+  packed.options.mask = flags;
+  packed.options.bias = masked.options.bias = {};
+  for_each_index(1, 1, 190, 160, [&](auto b, auto h, auto i, auto j) { mask(b, h, i, j) &= flags(b, h, i, j); });
+  check_emulated_passes(random, packed, masked);
 }
 
 /// As in packed calls: all kernels are launched, and a sequence's own length tells which of them takes it.
