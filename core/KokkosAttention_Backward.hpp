@@ -100,9 +100,9 @@ auto checked_backward_arguments(Space const& space, ArgumentChecker const& check
   auto arguments = make_backward_arguments(d_out, q, k, v, out, lse, gradients, options);
   OptionInUse const in_use =
       option_in_use(arguments, make_scores(options), make_mask(options), WeightDropout<Accumulation>(options.dropout));
-  bool const linear = in_use == OptionInUse::alibi || in_use == OptionInUse::mask;
-  arguments.plain   = ((Mask<Functors> || LinearScoreFunction<Functors, Accumulation>)&&...) &&
-                    (in_use == OptionInUse::none || (linear && sizeof...(Functors) == 0));
+  arguments.single = in_use == OptionInUse::none ||
+                     (in_use != OptionInUse::several && in_use != OptionInUse::dropout && sizeof...(Functors) == 0);
+  arguments.plain         = arguments.single && (in_use == OptionInUse::none || in_use == OptionInUse::alibi);
   arguments.scored        = in_use != OptionInUse::none || !(Mask<Functors> && ...);
   std::size_t const bytes = backward_workspace<sizeof...(Functors) != 0>(space, arguments);
   check_workspace(check, options.workspace, bytes);

@@ -295,13 +295,13 @@ GradientResult<T> run_gradients([[maybe_unused]] Problem<T> const& problem,
     KA::Gradients<T, MemorySpace> const gradients = {.q = dq, .k = dk, .v = dv};
     auto arguments                                = KA::Impl::make_backward_arguments(
                                        d_out, q, k, v, out, Kokkos::subview(lse4, Kokkos::ALL, Kokkos::ALL, Kokkos::ALL, 0), gradients, options);
-    arguments.plain = !scored;
+    arguments.single = arguments.plain = !scored;
     Space const space;
     auto tiles        = KA::Impl::mma_backward_tiles(space, arguments);
     auto const& shape = KA::Impl::mma_backward_shapes<T>[tiles.tile[0].shape];
     REQUIRE(tiles.count == 1);
     REQUIRE(shape.turns);
-    REQUIRE(shape.plain == (!scored && sizeof(T) == 2));
+    REQUIRE(shape.groups == (!scored && sizeof(T) == 2 && shape.head_columns != 128));
     tiles.tile[0].splits_ahead = ahead;
     Kokkos::View<std::byte*, MemorySpace> const workspace("workspace", Instance::workspace(arguments, tiles));
     Kokkos::deep_copy(workspace, std::byte(0xff));  // as it may be

@@ -197,44 +197,52 @@ TEST_CASE("packs of swapped rows have places of their own, and those of eight ro
   REQUIRE(KA::Impl::swapped_columns<double>(3, stride) == 0);
 }
 
-TEMPLATE_TEST_CASE("plain calls have backward kernels of their own in 16 bits", "[mma][tiles]", MMA_TYPES) {
+TEMPLATE_TEST_CASE("which calls have backward kernels in groups, in 16 bits", "[mma][tiles]", MMA_TYPES) {
   int const head_dim = GENERATE(8, 64, 128, 256);
-  CAPTURE(head_dim);
-  for (bool const plain : {false, true}) {
-    KA::Impl::MmaTileQuery query{head_dim, head_dim, h100_scratch, {600, 600}};
-    query.plain      = plain;
-    auto const tiles = choose_mma_backward_tiles<TestType>(query, true, true, true, false);
-    REQUIRE(tiles.count > 0);
-    REQUIRE(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape].plain == (plain && sizeof(TestType) == 2));
-  }
+  bool const single = GENERATE(false, true), plain = GENERATE(false, true);
+  CAPTURE(head_dim, single, plain);
+  KA::Impl::MmaTileQuery query{head_dim, head_dim, h100_scratch, {600, 600}};
+  query.single     = single;
+  query.plain      = plain;
+  auto const tiles = choose_mma_backward_tiles<TestType>(query, true, true, true, false);
+  REQUIRE(tiles.count > 0);
+  bool const in_groups = head_dim <= 64 ? plain : head_dim == 256 && single;
+  REQUIRE(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape].groups == (in_groups && sizeof(TestType) == 2));
 }
 
-TEST_CASE("which backward calls are plain", "[mma]") {
-  using T             = KA::bhalf_t;
-  auto const is_plain = [](int head_dim, KA::Options<T, MemorySpace> const& options, auto const&... functors) {
+TEST_CASE("which backward calls are plain, or have a single option", "[mma]") {
+  using T            = KA::bhalf_t;
+  auto const kind_of = [](int head_dim, KA::Options<T, MemorySpace> const& options, auto const&... functors) {
     DeviceTensor<T, Kokkos::LayoutRight> const q("q", 1, 1, 5, head_dim), k("k", 1, 1, 5, head_dim),
         v("v", 1, 1, 5, head_dim), out("out", 1, 1, 5, head_dim);
     Kokkos::View<float***, MemorySpace> const lse("lse", 1, 1, 5);
     KA::Impl::ArgumentChecker const check("backward");
-    return KA::Impl::checked_backward_arguments(Space(), check, out, q, k, v, out, lse, {}, options, functors...)
-        .first.plain;
+    auto const arguments =
+        KA::Impl::checked_backward_arguments(Space(), check, out, q, k, v, out, lse, {}, options, functors...).first;
+    return std::pair(arguments.single, arguments.plain);
   };
-  REQUIRE(is_plain(8, {}));
-  REQUIRE(is_plain(8, {.causal = true, .window = {3, 0}}));
-  REQUIRE(!is_plain(7, {}));
+  auto const is_plain    = [&](auto const&... of) { return kind_of(of...) == std::pair(true, true); };
+  auto const is_single   = [&](auto const&... of) { return kind_of(of...) == std::pair(true, false); };
+  auto const has_several = [&](auto const&... of) { return kind_of(of...) == std::pair(false, false); };
+  using Options          = KA::Options<T, MemorySpace>;
+  REQUIRE(is_plain(8, Options{}));
+  REQUIRE(is_plain(8, Options{.causal = true, .window = {3, 0}}));
+  REQUIRE(has_several(7, Options{}));
   Kokkos::View<float*, MemorySpace> const slopes("slopes", 1);
-  REQUIRE(is_plain(8, {.alibi_slopes = slopes}));
-  REQUIRE(!is_plain(8, {.alibi_slopes = slopes}, Incline<float>()));
-  REQUIRE(!is_plain(8, {.bias = Kokkos::View<T****, MemorySpace>("bias", 1, 1, 5, 5), .alibi_slopes = slopes}));
-  REQUIRE(!is_plain(8, {.softcap = 2.}));
-  REQUIRE(!is_plain(8, {.dropout = {.probability = 0.5}}));
+  REQUIRE(is_plain(8, Options{.alibi_slopes = slopes}));
+  REQUIRE(has_several(8, Options{.alibi_slopes = slopes}, Incline<float>()));
+  Kokkos::View<T****, MemorySpace> const bias("bias", 1, 1, 5, 5);
+  REQUIRE(is_single(8, Options{.bias = bias}));
+  REQUIRE(has_several(8, Options{.bias = bias, .alibi_slopes = slopes}));
+  REQUIRE(is_single(8, Options{.softcap = 2.}));
+  REQUIRE(has_several(8, Options{.dropout = {.probability = 0.5}}));
   Kokkos::View<bool****, MemorySpace> const mask("mask", 1, 1, 5, 5);
-  REQUIRE(is_plain(8, {.mask = mask}));
-  REQUIRE(!is_plain(8, {.mask = mask}, Checkerboard()));
-  REQUIRE(is_plain(8, {}, Checkerboard()));
-  REQUIRE(is_plain(8, {}, Incline<float>(), Checkerboard()));
-  REQUIRE(!is_plain(8, {.softcap = 2.}, Incline<float>()));
-  REQUIRE(!is_plain(8, {}, Incline<float>(), Quadratic<float>()));
+  REQUIRE(is_single(8, Options{.mask = mask}));
+  REQUIRE(has_several(8, Options{.mask = mask}, Checkerboard()));
+  REQUIRE(is_plain(8, Options{}, Checkerboard()));
+  REQUIRE(is_plain(8, Options{}, Incline<float>(), Checkerboard()));
+  REQUIRE(has_several(8, Options{.softcap = 2.}, Incline<float>()));
+  REQUIRE(is_plain(8, Options{}, Incline<float>(), Quadratic<float>()));
 }
 
 TEST_CASE("which calls have kernels for their one option", "[mma]") {

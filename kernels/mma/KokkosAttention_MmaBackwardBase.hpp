@@ -136,6 +136,21 @@ class MmaBackwardBase : protected BackwardRows<ScalarType> {
   }
 
  protected:
+  /// for_each_row of a block of 16 own rows, as if the warp had no others.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row_of_block(int block, Tile const& tile, F const& f) {
+    static_assert(own == Side::keys);  // all blocks have the same queries' statistics
+    using Block = Sum[1][column_blocks];
+    using Kept  = unsigned[2];
+    T factor    = m_factor;
+    MmaPlace at = place(tile);
+    at.row += 16 * block;
+    at.rows -= 16 * block;
+    f(MmaGradientRows<Arithmetic, T, own, 1, column_blocks, subtracts_delta>(
+        reinterpret_cast<Block&>(m_scores[block]), reinterpret_cast<Block&>(m_gradients[block]), factor, m_statistics,
+        reinterpret_cast<Kept const&>(m_kept[2 * block]), m_exponential, at));
+  }
+
   /// Begins to copy the own rows.
   KOKKOS_FORCEINLINE_FUNCTION void begin_own(Sequence const& sequence, Tile const& tile) {
     begin_rows(sequence, tile);

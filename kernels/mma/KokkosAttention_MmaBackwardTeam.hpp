@@ -47,8 +47,9 @@ struct MmaBackwardTeam {
       }
     } else if constexpr (shape.sharing == 1) {
       work_in_turns<MmaFusedEngine<ScalarType, Member, shape_number, in_packs, drops, splits_ahead>>(member);
-    } else if constexpr (shape.plain) {
-      work_in_turns<MmaGroupsEngine<ScalarType, Member, shape_number>>(member);
+    } else if constexpr (shape.groups) {
+      constexpr bool linear = Scores::template is_linear<accumulation_t<ScalarType>>;
+      work_in_turns<MmaGroupsEngine<ScalarType, Member, shape_number, linear>>(member);
     } else if constexpr (!exchanges_products<Arithmetic>) {
       work_in_turns<MmaHalvesEngine<ScalarType, Member, shape_number, in_packs, drops>>(member);
     } else {

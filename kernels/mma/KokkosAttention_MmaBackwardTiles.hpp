@@ -5,6 +5,7 @@
 #define KOKKOSATTENTION_MMABACKWARDTILES_HPP
 
 #include <KokkosAttention_Arguments.hpp>
+#include <KokkosAttention_MmaBackwardItem.hpp>
 #include <KokkosAttention_MmaTiles.hpp>
 
 #include <array>
@@ -25,9 +26,8 @@ inline constexpr bool exchanges_products = requires {
 
 /// What is settled when a backward kernel is compiled. A kernel sums what its registers hold: dQ, dK, dV, or dK and dV.
 /// In turns, kernels for dK and dV add to dQ in memory. If pairs of warps share the same keys, one sums dK and the
-/// other dV. In plain calls (see MmaOptionInUse.hpp), whose gradients need no scores, some of the warps that share keys
-/// multiply for weights only, and others for gradients only. A kernel that owns queries and has no columns to sum adds
-/// up the gradients of scores themselves: dBias.
+/// other dV. In groups, some of the warps that share keys multiply for weights only, and others for gradients only. A
+/// kernel that owns queries and has no columns to sum adds up the gradients of scores themselves: dBias.
 struct MmaBackwardShape {
   Side own;
   int head_columns;                   // of q, k, dO and v, padded
@@ -38,9 +38,9 @@ struct MmaBackwardShape {
   int warps;  // a team
   int teams;  // that a multiprocessor is to hold
   bool turns  = false;
-  int sharing = 1;      // warps with the same own rows: 1 or 2, or 4 in plain calls
-  int longest = 0;      // sequence that it is for; 0: it is for all (see MmaShape)
-  bool plain  = false;  // for plain calls only
+  int sharing = 1;  // warps with the same own rows: 1 or 2, or 4 in groups
+  int longest = 0;  // sequence that it is for; 0: it is for all (see MmaShape)
+  bool groups = false;
 
   KOKKOS_INLINE_FUNCTION constexpr bool computes_bias() const { return own == Side::queries && first_columns == 0; }
   KOKKOS_INLINE_FUNCTION constexpr bool computes_queries() const {
@@ -51,11 +51,11 @@ struct MmaBackwardShape {
   /// Own rows that it needs: dV is computed from scores alone.
   KOKKOS_INLINE_FUNCTION constexpr int own_arrays() const { return first_columns > 0 || computes_bias() ? 2 : 1; }
   KOKKOS_INLINE_FUNCTION constexpr int own_rows() const { return 16 * row_blocks * warps / sharing; }
-  /// Warps that share keys hand weights over in the place of gradients, which takes a barrier more. In plain calls,
-  /// some have no other use for it meanwhile; long rows leave room for no other.
-  KOKKOS_INLINE_FUNCTION constexpr bool exchanges_in_place() const { return plain || head_columns > 128; }
+  /// Warps that share keys hand weights over in the place of gradients, which takes a barrier more. In groups, some
+  /// have no other use for it meanwhile; long rows leave room for no other.
+  KOKKOS_INLINE_FUNCTION constexpr bool exchanges_in_place() const { return groups || head_columns > 128; }
   /// Of the tile's columns, those of which a warp has scores and gradients.
-  KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return columns / (plain ? sharing / 2 : sharing); }
+  KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return columns / (groups ? sharing / 2 : sharing); }
 };
 
 /// What a kernel computes, as labels and descriptions say it.
@@ -69,16 +69,15 @@ constexpr char const* gradient_names(MmaBackwardShape const& shape) {
 
 /// The backward kernels of a type, the first that fits and computes a gradient is taken.
 template <Scalar ScalarType>
-inline constexpr std::array<MmaBackwardShape, 25> mma_backward_shapes = {{
+inline constexpr std::array<MmaBackwardShape, 24> mma_backward_shapes = {{
     // Own side, columns of heads, of first and second sums, row blocks, columns, stages, warps, teams, turns, sharing,
-    // longest, plain.
+    // longest, groups.
     {Side::queries, 32, 32, 0, 2, 32, 1, 1, 12, false, 1, 64},
     {Side::keys, 32, 32, 32, 2, 32, 1, 1, 8, false, 1, 64},
     {Side::queries, 64, 64, 0, 2, 32, 1, 1, 8, false, 1, 64},
     {Side::keys, 64, 64, 64, 2, 32, 1, 1, 8, false, 1, 64},
     {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, 2, 0, true},
     {Side::keys, 64, 64, 64, 2, 64, 2, 8, 1, true, 2},
-    {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, 2, 0, true},
     {Side::keys, 128, 128, 128, 2, 64, 2, 8, 1, true, 2},
     {Side::keys, 256, 256, 256, 2, 64, 2, 8, 1, true, 4, 0, true},
     {Side::keys, 256, 256, 256, 1, 64, 2, 8, 1, true, 2},
@@ -141,28 +140,13 @@ inline constexpr std::array<MmaBackwardShape, 18> mma_backward_shapes<float> = {
 template <Scalar ScalarType>
 inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(mma_backward_shapes<ScalarType>)>);
 
-/// A tile of queries that a team is told to visit.
-template <Scalar ScalarType>
-struct alignas(16) MmaBackwardStep {
-  using T = accumulation_t<ScalarType>;
-
-  ScalarType const *q, *d_out;  // the first row
-  T const *lse, *delta;
-  T* dq;
-  void const* array;         // of a kernel's one option: the head's
-  int head, begin, queries;  // positions in the sequence
-  int covers;                // a Coverage: what the mask lets through; nothing: there are no more tiles
-  unsigned place;            // in the order in which the team visits tiles
-  int distance;              // to the tile of keys whose turn is before at dQ; 0: there is none
-};
-
 /// Where the arrays in a team's scratch begin, in bytes: own first and, but for dV alone, second rows; stages of the
 /// other side, each with first and second rows, and queries with their LSE and delta; what warps put down to be turned,
 /// the weights that pairs exchange, or the powers of what was put down, and what the team is told of its tiles. For
 /// dBias each stage begins with own rows.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
-  int own_second, stages, stage_bytes, turned, weights, steps, end;
+  int own_second, stages, stage_bytes, turned, weights, steps, item, end;
   int own_stage_bytes;           // from own rows to those of the next stage
   int other_second, statistics;  // in a stage
   bool adds_late;                // what warps put down to be turned is used in the next step
@@ -185,9 +169,9 @@ struct MmaBackwardLayout {
       stage_bytes = statistics + 2 * shape.columns * int(sizeof(accumulation_t<ScalarType>));
     }
     if (shape.computes_bias()) own_stage_bytes = stage_bytes = stages + 2 * other_second;
-    turned = weights = steps = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
-    adds_late                      = shape.sharing > 1 && !exchanges_products<Arithmetic>;
-    slots                          = adds_late ? 5 : 3;
+    turned = weights = steps = item = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
+    adds_late                             = shape.sharing > 1 && !exchanges_products<Arithmetic>;
+    slots                                 = mma_posted_steps + (adds_late ? 4 : 2);
     if (!shape.turns) return;
     if constexpr (exchanges_products<Arithmetic>) {
       int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
@@ -201,7 +185,8 @@ struct MmaBackwardLayout {
                                                          : shape.own_rows() * Arithmetic::stride(shape.columns / 2);
       steps               = weights + numbers * bytes;
     }
-    end = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));
+    item = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));
+    end  = item + int(sizeof(MmaBackwardItem));
   }
 
   KOKKOS_INLINE_FUNCTION constexpr bool pads_statistics() const { return statistics < other_second; }
@@ -261,6 +246,13 @@ constexpr index_t shortest_mma_turns(MmaTileQuery const& query) {
   return query.head_dim <= 32 && query.value_dim <= 32 ? 65 : 0;
 }
 
+/// Whether a shape in groups is for a call. Half of a group's warps have all scores, so that of rows that take little
+/// time to multiply, calls whose scores take long have pairs of warps that share them.
+/// \param plain, single see BackwardArguments
+constexpr bool takes_groups(MmaBackwardShape const& shape, bool plain, bool single) {
+  return shape.head_columns > 64 ? single : plain;
+}
+
 /// Adds kernels for the sequences of some lengths, unless not every gradient that is wanted has a tile that fits.
 /// \param in_turns whether kernels of five products are for them
 template <Scalar ScalarType>
@@ -274,7 +266,7 @@ constexpr bool add_mma_backward_tiles(MmaBackwardTiles& tiles, MmaTileQuery cons
     for (int n = 0; n < mma_backward_shape_count<ScalarType>; ++n) {
       MmaBackwardShape const& shape = mma_backward_shapes<ScalarType>[n];
       if (shape.head_columns < widest || (shape.longest != 0 && shape.longest < query.lengths.longest) ||
-          (shape.plain && !query.plain))
+          (shape.groups && !takes_groups(shape, query.plain, query.single)))
         continue;
       // Five products pay if all that they compute is wanted.
       if (shape.turns ? !in_turns || q_found || k_found || v_found

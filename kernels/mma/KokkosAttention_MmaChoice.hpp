@@ -67,6 +67,7 @@ MmaBackwardTiles mma_backward_tiles(ExecutionSpace const& space, BackwardArgumen
       MmaTileQuery query = mma_tile_query<ExecutionSpace>(arguments);
       query.adds_bias    = arguments.adds_bias;
       query.plain        = arguments.plain;
+      query.single       = arguments.single;
       MmaBackwardTiles tiles =
           choose_mma_backward_tiles<ScalarType>(query, arguments.dq.data != nullptr, arguments.dk.data != nullptr,
                                                 arguments.dv.data != nullptr, arguments.dbias.data != nullptr);

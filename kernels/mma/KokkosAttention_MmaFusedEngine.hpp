@@ -70,8 +70,8 @@ class MmaFusedEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, i
     add_to_queries();
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
-    Base::end_item();
+  KOKKOS_FORCEINLINE_FUNCTION void finish() {
+    Tile const tile = Base::end_item();
     store(m_arguments.dk, tile, m_arguments.head_dim, 0, m_arguments.scale, m_key_sum, warps_rows(own_first()));
     store(m_arguments.dv, tile, m_arguments.value_dim, 0, T(1), m_value_sum, warps_rows(own_first()));
   }

@@ -18,6 +18,12 @@
 
 namespace KokkosAttention::Impl {
 
+/// What pairs have in common with their query; prepared (MmaStatistics) if the exponential puts factors off.
+template <class T, int queries>
+struct MmaQueryStatistics {
+  T lse[queries], delta[queries];
+};
+
 /// \tparam less_delta gradients have delta subtracted already
 template <class Arithmetic, class T, Side own, int row_blocks, int column_blocks, bool less_delta>
 class MmaGradientRows {
@@ -31,11 +37,7 @@ class MmaGradientRows {
   static constexpr bool gradients_are_less_delta = less_delta;
   /// Queries of which the lane holds pairs.
   static constexpr int queries = own == Side::queries ? 2 * row_blocks : 2 * column_blocks;
-
-  /// What the pairs have in common with their query; prepared (MmaStatistics) if the exponential puts factors off.
-  struct Statistics {
-    T lse[queries], delta[queries];
-  };
+  using Statistics             = MmaQueryStatistics<T, queries>;
 
  private:
   Sum (&m_scores)[row_blocks][column_blocks];
@@ -82,6 +84,18 @@ class MmaGradientRows {
     if constexpr (puts_factor_off<Exponential>) apply_factor(m_scores, m_factor);
     for_each_element_within<row_blocks, column_blocks>(m_place,
                                                        [&](int b, int n, int h, int e) { apply(f, b, n, h, e); });
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION bool is_whole() const { return m_place.template holds_all<row_blocks, column_blocks>(); }
+  /// The same of a tile that is whole.
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void update_whole(F const& f) const {
+    T const factor = m_factor;
+    m_factor       = 1;
+    for_each_element<row_blocks, column_blocks>([&](int b, int n, int h, int e) {
+      m_scores[b][n].value[2 * h + e] *= factor;
+      apply(f, b, n, h, e);
+    });
   }
 
   /// The same for all that the registers hold, also beyond the end of the tile: the warp's lanes do it together.

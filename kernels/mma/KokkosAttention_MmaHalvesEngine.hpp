@@ -18,8 +18,10 @@ namespace KokkosAttention::Impl {
 /// \tparam in_packs all rows can be copied 16 bytes at a time
 /// \tparam drops there may be dropout
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops>
-class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs, drops> {
-  using Base = MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs, drops>;
+class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs, drops,
+                                                  (mma_backward_shapes<ScalarType>[shape_number].head_columns > 64)> {
+  using Base = MmaLateTurnsEngine<ScalarType, Member, shape_number, in_packs, drops,
+                                  (mma_backward_shapes<ScalarType>[shape_number].head_columns > 64)>;
   using Base::blocks_a_step, Base::first_row, Base::groups, Base::layout, Base::other_first, Base::other_second,
       Base::own_first, Base::own_second, Base::row_blocks, Base::shape, Base::stride, Base::turned_stride,
       Base::warps_rows;
@@ -52,7 +54,7 @@ class MmaHalvesEngine : public MmaLateTurnsEngine<ScalarType, Member, shape_numb
       add_by_places_apart();
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) { Base::finish(tile, 0); }
+  KOKKOS_FORCEINLINE_FUNCTION void finish() { Base::finish(0); }
 
  private:
   /// Weights of the later half of the queries, and gradients of both, have places of their own.

@@ -18,9 +18,11 @@ namespace KokkosAttention::Impl {
 
 /// \tparam in_packs all rows can be copied 16 bytes at a time
 /// \tparam drops there may be dropout
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops>
-class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops>;
+/// \tparam notes_item see MmaTurnsEngine
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool notes_item>
+class MmaLateTurnsEngine
+    : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, false, false, notes_item> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, false, false, notes_item>;
 
  protected:
   using Base::layout, Base::own_first, Base::own_rows, Base::own_second, Base::own_stride, Base::row_blocks,
@@ -37,7 +39,7 @@ class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_numbe
  private:
   // Of dQ, a warp computes some columns of some of the tile's queries. Of groups, at 64 columns, only those do that
   // multiply for gradients: they would wait for weights, and four larger parts take fewer loads than eight.
-  static constexpr int adding_warps = shape.plain && shape.head_columns == 64 ? shape.warps / 2 : shape.warps;
+  static constexpr int adding_warps = shape.groups && shape.head_columns == 64 ? shape.warps / 2 : shape.warps;
   static constexpr int columns      = MmaSumPlace::columns;
   static constexpr int column_parts = shape.head_columns / columns;
   static constexpr int queries      = shape.columns * column_parts / adding_warps;
@@ -67,11 +69,11 @@ class MmaLateTurnsEngine : public MmaTurnsEngine<ScalarType, Member, shape_numbe
 
   /// Stores the warp's sums.
   /// \param first_column of them
-  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile, int first_column) {
+  KOKKOS_FORCEINLINE_FUNCTION void finish(int first_column) {
     Base::await_last_turn();
     m_member.team_barrier();
     if (m_visits > 0) add_to_last_queries(m_visits);
-    Base::end_item();
+    Tile const tile = Base::end_item();
     Base::store(m_of_keys ? m_arguments.dk : m_arguments.dv, tile,
                 m_of_keys ? m_arguments.head_dim : m_arguments.value_dim, first_column,
                 m_of_keys ? m_arguments.scale : T(1), m_sum,

@@ -17,8 +17,7 @@
 /// \file
 /// Calls with one option have kernels of their own: what kernels need not decide costs no registers, of which there are
 /// too few. Their rows can be copied 16 bytes at a time. Plain calls have none but a causal or window mask, and perhaps
-/// a user's functors; in the backward pass, shapes for plain calls also take ALiBi or a mask, and of a user's score
-/// functions linear ones only.
+/// a user's functors.
 
 namespace KokkosAttention::Impl {
 
@@ -36,8 +35,8 @@ inline constexpr bool never_drops = std::is_same_v<DropoutOfWeights, NoDropout<t
 /// Whether a backward kernel may be for a call with these scores and dropout.
 template <class Scores, class DropoutOfWeights>
 constexpr bool may_take(MmaBackwardShape const& shape) {
-  return !shape.plain ||
-         (never_drops<DropoutOfWeights> && Scores::template is_linear<typename DropoutOfWeights::value_type>);
+  constexpr bool drops_none = never_drops<DropoutOfWeights>;
+  return !shape.groups || takes_groups(shape, drops_none && Scores::is_quick, drops_none);
 }
 
 /// Whether a call with these scores and dropout may have a backward kernel whose queries and dO are split ahead.

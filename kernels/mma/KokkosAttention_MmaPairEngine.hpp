@@ -88,8 +88,8 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
     add_product<Arithmetic, stride>(factors, m_of_keys ? other_first() : other_second(), 0, m_lane, m_sum);
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void finish(Tile const& tile) {
-    Base::end_item();
+  KOKKOS_FORCEINLINE_FUNCTION void finish() {
+    Tile const tile = Base::end_item();
     Base::store(m_of_keys ? m_arguments.dk : m_arguments.dv, tile,
                 m_of_keys ? m_arguments.head_dim : m_arguments.value_dim, 0,
                 m_of_keys ? power_of_scale<scale_is_power>(m_arguments.scale) : T(1), m_sum, warps_rows());

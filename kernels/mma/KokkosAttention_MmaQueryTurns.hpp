@@ -28,15 +28,7 @@ class MmaQueryTurns {
   Member const& m_member;
   MmaTurnArrays<ScalarType> const& m_arrays;
   MmaLane m_lane;
-  unsigned* m_done = nullptr;  // of the work item
-  // Of a query head, for `find`: places of tiles of queries before its first one, and which tiles the next tile of keys
-  // visits.
-  int m_head             = -1;
-  unsigned m_first_place = 0;
-  int m_next_first = 0, m_next_end = 0;
-  // What the warp that waits knows of the tile of keys at some distance.
-  int m_known_distance = 0;
-  unsigned m_known = 0, m_seen = 0;
+  unsigned m_seen = 0;  // on its way, so not in scratch
 
  public:
   KOKKOS_FORCEINLINE_FUNCTION MmaQueryTurns(Member const& member, MmaTurnArrays<ScalarType> const& arrays, MmaLane lane)
@@ -51,61 +43,60 @@ class MmaQueryTurns {
     return static_cast<index_t>(*place);
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION void begin(index_t item) {
-    m_done           = m_arrays.done + item;
-    m_head           = -1;
-    m_known_distance = 0;
-  }
-
   /// Whose turn is before the team's own at a tile.
   template <class Step, class Arguments, class M>
-  KOKKOS_FORCEINLINE_FUNCTION void find(Step& step, Arguments const& arguments, Sequence const& sequence,
-                                        Tile const& tile, M const& mask, int tile_keys, int tile_queries) {
-    if (tile.head != m_head) {
-      m_head        = tile.head;
-      m_first_place = static_cast<unsigned>(tile.head % arguments.group()) *
-                      static_cast<unsigned>((sequence.q_len + tile_queries - 1) / tile_queries);
-      m_next_first = m_next_end = 0;
+  KOKKOS_FORCEINLINE_FUNCTION void find(Step& step, MmaHeadTurns& of_head, Arguments const& arguments,
+                                        Sequence const& sequence, Tile const& tile, M const& mask, int tile_keys,
+                                        int tile_queries) const {
+    if (tile.head != of_head.head) {
+      of_head.head        = tile.head;
+      of_head.first_place = static_cast<unsigned>(tile.head % arguments.group()) *
+                            static_cast<unsigned>((sequence.q_len + tile_queries - 1) / tile_queries);
+      of_head.next_first = of_head.next_end = 0;
       if (ExactRangeMask<M> && tile.key_begin + tile_keys < sequence.k_len) {
-        auto const walk =
-            walk_over_queries<int>(mask, sequence, keys_after(sequence, tile, tile_keys, 1), tile_queries);
-        m_next_first = walk.first;
-        m_next_end   = walk.end;
+        auto const walk    = walk_over_queries<int>(mask.in_sequence(sequence), sequence,
+                                                 keys_after(sequence, tile, tile_keys, 1), tile_queries);
+        of_head.next_first = walk.first;
+        of_head.next_end   = walk.end;
       }
     }
     int const begin = static_cast<int>(tile.query_begin);
-    step.place      = m_first_place + static_cast<unsigned>(begin / tile_queries);
+    step.place      = of_head.first_place + static_cast<unsigned>(begin / tile_queries);
     if constexpr (ExactRangeMask<M>)
-      step.distance = begin >= m_next_first && begin < m_next_end;
+      step.distance = begin >= of_head.next_first && begin < of_head.next_end;
     else
-      step.distance = find_distance(sequence, tile, mask, tile_keys, tile_queries);
+      step.distance = find_distance(sequence, tile, mask.in_sequence(sequence), tile_keys, tile_queries);
   }
 
   /// Looks how far the others are, which takes a while.
   template <class Step>
-  KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step) {
-    if (waits() && step.distance != 0) m_seen = published_number(m_done + step.distance);
+  KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step, MmaBackwardItem const& item) {
+    if (!waits()) return;
+    int const distance = step.distance;
+    index_t const of   = item.number + distance;
+    if (distance != 0) m_seen = published_number(m_arrays.done + of);
   }
 
   /// Waits until it is the team's turn. All threads may add after a team barrier.
   template <class Step>
-  KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step) {
-    if (!waits() || step.distance == 0) return;
-    if (m_known_distance != step.distance) m_known = 0;
-    if (m_known <= step.place) m_known = wait_for_more(m_done + step.distance, step.place, m_seen);
-    m_known_distance = step.distance;
+  KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step, MmaBackwardItem& item) const {
+    if (!waits()) return;
+    int const distance        = step.distance;
+    unsigned const place      = step.place;
+    MmaKnownTurns const known = item.known;
+    if (distance == 0 || (known.distance == distance && known.done > place)) return;
+    item.known = {distance, wait_for_more(m_arrays.done + item.number + distance, place, m_seen)};
   }
 
   /// After a team barrier: tells the others that the team has been at a tile.
   template <class Step>
-  KOKKOS_FORCEINLINE_FUNCTION void pass_on(Step const& step) const {
-    if (m_member.team_rank() == m_member.team_size() - 1 && m_lane.number() == 0)
-      publish_number(m_done, step.place + 1);
+  KOKKOS_FORCEINLINE_FUNCTION void pass_on(Step const& step, index_t item, int warp) const {
+    if (m_member.team_rank() == warp && m_lane.number() == 0) publish_number(m_arrays.done + item, step.place + 1);
   }
 
  private:
   /// The first warp and the last one have other things to do.
-  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1; }
+  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1 && m_lane.number() == 0; }
 
   KOKKOS_FORCEINLINE_FUNCTION static Tile keys_after(Sequence const& sequence, Tile tile, int tile_keys, int distance) {
     tile.key_begin += index_t(distance) * tile_keys;

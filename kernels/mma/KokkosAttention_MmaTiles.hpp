@@ -96,8 +96,8 @@ struct MmaTileQuery {
   int head_dim, value_dim;
   std::size_t scratch_limit;  // TeamPolicy::scratch_size_max of level 0
   MmaLengths lengths = {};
-  bool adds_bias     = false;  // forward: and has no other option
-  bool plain         = false;  // see MmaOptionInUse.hpp; backward only
+  bool adds_bias     = false;          // forward: and has no other option
+  bool single = false, plain = false;  // see BackwardArguments
 };
 
 /// A team's tile.

@@ -9,6 +9,8 @@
 
 #include <Kokkos_Core.hpp>
 
+#include <climits>
+
 /// \file
 /// What backward kernels of five products have in common: teams that own keys compute dK and dV, and add what their
 /// keys give to dQ, in memory and in turns. The first warp finds tiles and turns for all.
@@ -19,8 +21,10 @@ namespace KokkosAttention::Impl {
 /// \tparam drops there may be dropout
 /// \tparam scale_is_power see MmaEngine
 /// \tparam splits_ahead queries and dO come split, see MmaSplitAhead.hpp
+/// \tparam notes_item what is remembered of the work item is in scratch, where registers are few: with it in registers,
+/// compilers load factors right before they are multiplied
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool scale_is_power = false,
-          bool splits_ahead = false>
+          bool splits_ahead = false, bool notes_item = false>
 class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, in_packs, drops, scale_is_power> {
   using Base = MmaBackwardBase<ScalarType, Member, shape_number, in_packs, drops, scale_is_power>;
 
@@ -35,8 +39,8 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   static_assert(shape.turns && shape.stages == 2);
   static_assert(!splits_ahead || (Base::splits && in_packs));
 
-  Tile m_keys = {};  // of the work item
-  int m_slot  = 0;   // of the step that the team is at
+  int m_slot = 0;          // of the step that the team is at
+  MmaBackwardItem m_item;  // if it is not in scratch
   Tensor<T> const& m_query_sums;
   MmaQueryTurns<Member, ScalarType> m_turns;
 
@@ -44,12 +48,25 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   /// What a step gives is added in the next one, so that all warps meet only once a step.
   static constexpr bool adds_late = layout.adds_late;
 
+  /// One of the warps that have scores tells of turns, once it has handed weights over: it would wait for others at the
+  /// step's end. Of longer rows, others wait too long for what they are told then.
+  static constexpr bool passes_on_late = shape.groups && shape.head_columns == 64;
+
   int m_visits = 0;  // of tiles, that have begun
 
+ public:
+  using Search = QuerySearch<int>;
+
+  static constexpr int most_posted = mma_posted_steps;
+
+  /// All that is done to a score of a whole tile is done at once.
+  static constexpr bool differentiates_whole_tiles_apart = notes_item;
+
+ protected:
   /// \param row, column of the team's tile, from which the warp has its scores and gradients
   KOKKOS_FORCEINLINE_FUNCTION MmaTurnsEngine(Member const& member, MmaBackwardData<ScalarType> const& data, int row,
                                              int column)
-      : Base(member, data.arguments, data.delta, data.tile.scratch_bytes, MmaLane::here(), row, column),
+      : Base(member, data.arguments, data.delta, data.tile.scratch_bytes, lane(), row, column),
         m_query_sums(data.turns.query_sums),
         m_turns(member, data.turns, m_lane) {}
 
@@ -59,43 +76,74 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     return m_turns.next_item(Base::template in_scratch<unsigned long long>(layout.turned));
   }
   /// Which item is worked on next.
-  KOKKOS_FORCEINLINE_FUNCTION void set_item(index_t item) { m_turns.begin(item); }
-
-  /// The first warp keeps the books: what all warps remembered would be spilled, into a cache that scratch leaves
-  /// small.
-  template <class Find, class M, class ArrayOf>
-  KOKKOS_FORCEINLINE_FUNCTION void post(Find const& find, M const& mask, ArrayOf const& array_of) {
-    if (m_member.team_rank() != 0) return;
-    Tile tile             = {};
-    Coverage const covers = find(tile);
-    Step step             = {};
-    step.covers           = static_cast<int>(covers);
-    if (covers != Coverage::none) {
-      int const entry   = m_sequence.entry;
-      index_t const row = Base::array_row(Side::queries, tile);
-      step.q            = &m_arguments.q(entry, tile.head, row, 0);
-      step.d_out        = &m_arguments.d_out(entry, tile.head, row, 0);
-      step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
-      step.delta        = &m_deltas(entry, tile.head, row, 0);
-      step.dq           = &m_query_sums(entry, tile.head, sums_row(tile, row), 0);
-      step.array        = array_of(tile.head);
-      step.head         = tile.head;
-      step.begin        = static_cast<int>(tile.query_begin);
-      step.queries      = Base::count(Side::queries, tile);
-      m_turns.find(step, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
-    }
-    if (m_lane.number() == 0) *step_in(next_slot(m_slot)) = step;
+  KOKKOS_FORCEINLINE_FUNCTION void set_item(index_t number) {
+    if (!writes_item()) return;
+    item().number = number;
+    item().turns  = {-1, 0, 0, 0};
+    item().known  = {0, 0};
+  }
+  KOKKOS_FORCEINLINE_FUNCTION void remember(Search const& search) {
+    if (!writes_item()) return;
+    item().search    = search;
+    item().posted    = 0;
+    item().last_slot = m_slot;
   }
 
-  KOKKOS_FORCEINLINE_FUNCTION Coverage next() {
+  /// The first warp keeps the books. Others wait for it meanwhile, so it posts as many steps at once as it can: a lane
+  /// one each.
+  template <class M, class Find, class ArrayOf>
+  KOKKOS_FORCEINLINE_FUNCTION void post(M const& mask, Find const& find, ArrayOf const& array_of) {
+    if (!keeps_books()) return;
+    warp_barrier();
+    MmaBackwardItem& books = item();
+    int const posted       = books.posted;
+    if (posted > m_visits + 1) return;
+    int const lane = m_lane.number(), slot = slot_after(books.last_slot, lane + 1);
+    Search search              = books.search;
+    MmaHeadTurns turns         = books.turns;
+    Tile tile                  = {};
+    auto const [covers, count] = find(search, mask, books.sequence, books.keys, lane, tile);
+    if (count > 0) {
+      Base::begin_rows(books.sequence, books.keys);
+      Step step;
+      m_turns.find(step, turns, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
+      if (lane < count) {
+        int const entry   = m_sequence.entry;
+        index_t const row = Base::array_row(Side::queries, tile);
+        step.q            = &m_arguments.q(entry, tile.head, row, 0);
+        step.d_out        = &m_arguments.d_out(entry, tile.head, row, 0);
+        step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
+        step.delta        = &m_deltas(entry, tile.head, row, 0);
+        step.dq           = &m_query_sums(entry, tile.head, sums_row(tile, row), 0);
+        step.array        = array_of(m_sequence, tile.head);
+        step.head         = tile.head;
+        step.begin        = static_cast<int>(tile.query_begin);
+        step.queries      = Base::count(Side::queries, tile);
+        step.covers       = static_cast<int>(covers);
+        *step_in(slot)    = step;
+      }
+    }
+    warp_barrier();
+    if (lane == 0 && count == 0) step_in(slot)->covers = static_cast<int>(Coverage::none);
+    if (writes_item()) {
+      books.search    = search;
+      books.turns     = turns;
+      books.posted    = count == 0 ? INT_MAX : posted + count;
+      books.last_slot = slot_after(books.last_slot, count);
+    }
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION bool next() {
     m_slot  = next_slot(m_slot);
     m_stage = 1 - m_stage;
     if (m_visits == 0) {
       m_member.team_barrier();
       copy_step(m_slot);
     }
-    return static_cast<Coverage>(step().covers);
+    return coverage() != Coverage::none;
   }
+  KOKKOS_FORCEINLINE_FUNCTION Coverage coverage() const { return static_cast<Coverage>(step().covers); }
+  KOKKOS_FORCEINLINE_FUNCTION Sequence const& sequence() const { return item().sequence; }
 
   template <class Number>
   KOKKOS_FORCEINLINE_FUNCTION Tensor<Number const> noted(Tensor<Number const> const& array) const {
@@ -103,7 +151,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   }
 
   KOKKOS_FORCEINLINE_FUNCTION Tile tile() const {
-    Tile result        = m_keys;
+    Tile result        = item().keys;
     result.head        = step().head;
     result.query_begin = step().begin;
     result.query_end   = step().begin + step().queries;
@@ -119,6 +167,10 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void for_each_row_of_gradients(Tile const&, F const& f) {
     Base::for_each_row_of_gradients(tile(), f);
   }
+  template <class F>
+  KOKKOS_FORCEINLINE_FUNCTION void for_each_row_of_block(int block, F const& f) {
+    Base::for_each_row_of_block(block, tile(), f);
+  }
 
  protected:
   KOKKOS_FORCEINLINE_FUNCTION void begin_item(Sequence const& sequence, Tile const& tile) {
@@ -128,7 +180,10 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       wait_for_copies();
       Base::prepare_own(tile);
     }
-    m_keys   = tile;
+    if (writes_item()) {
+      item().sequence = sequence;
+      item().keys     = tile;
+    }
     m_visits = 0;
   }
 
@@ -137,29 +192,29 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     wait_for_copies();
     if constexpr (adds_late) await_last_turn();
     if constexpr (Base::splits) {
-      if (m_visits == 0) Base::prepare_own(m_keys);
+      if (m_visits == 0) Base::prepare_own(item().keys);
       if constexpr (!splits_ahead) {
         auto const [q, d_out] = rows_of(step());
         Base::split_other(q, d_out);
       }
     }
     m_member.team_barrier();
-    pass_turn_on();
-    m_turns.look(step());
+    if constexpr (!passes_on_late) pass_turn_on(shape.warps - 1);
+    m_turns.look(step(), item());
     ++m_visits;
     m_stage = 1 - m_stage;
     copy_step(next_slot(m_slot));
     m_stage = 1 - m_stage;
   }
   /// Masks what products gave.
-  KOKKOS_FORCEINLINE_FUNCTION void complete_scores() { Base::complete_scores(m_keys); }
+  KOKKOS_FORCEINLINE_FUNCTION void complete_scores() { Base::complete_scores(item().keys); }
 
   /// All threads may add to the step's dQ after a team barrier.
-  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.wait(step()); }
+  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.wait(step(), item()); }
 
   /// The same of the step before the one that the team is at, if there is one.
   KOKKOS_FORCEINLINE_FUNCTION void await_last_turn() {
-    if (m_visits > 0) m_turns.wait(*step_in(last_slot()));
+    if (m_visits > 0) m_turns.wait(*step_in(last_slot()), item());
   }
 
   /// Adds sums to the step's dQ.
@@ -210,11 +265,14 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   }
 
   /// After this, the places of own rows serve for other things.
-  KOKKOS_FORCEINLINE_FUNCTION void end_item() const {
+  /// \return the item's keys
+  KOKKOS_FORCEINLINE_FUNCTION Tile end_item() {
     // With no tile of the other side, own rows may still be on their way.
     wait_for_copies();
     m_member.team_barrier();
-    if (m_visits > 0) m_turns.pass_on(*step_in(last_slot()));
+    if (m_visits > 0) m_turns.pass_on(*step_in(last_slot()), item().number, shape.warps - 1);
+    Base::begin_rows(item().sequence, item().keys);
+    return item().keys;
   }
 
   /// Adds sums to those of dQ of the step before the one that the team is at, which have an array of their own and no
@@ -246,7 +304,24 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       for_all([](T* to, T const(&x)[4]) { add_four_in_memory(to, x[0], x[1], x[2], x[3]); });
   }
 
+  /// Tells the next teams which tiles have been added to. That takes as long as what has been added takes to arrive, so
+  /// not after every one, unless tiles are large.
+  KOKKOS_FORCEINLINE_FUNCTION void pass_turn_on(int warp) const {
+    int const before = m_visits - (passes_on_late ? 1 : 0);
+    if constexpr (adds_late) {
+      if (before > 1) m_turns.pass_on(*step_in(slot_before(last_slot())), item().number, warp);
+    } else {
+      if (before > 0 && before % 2 == 0) m_turns.pass_on(*step_in(last_slot()), item().number, warp);
+    }
+  }
+
  private:
+  /// The thread's. What has been exchanged is kept in a register: compilers would read the hardware's number again in
+  /// every step, which takes longer than what they compute of it.
+  KOKKOS_FORCEINLINE_FUNCTION static MmaLane lane() {
+    return notes_item ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
+  }
+
   /// The first of a tile's rows in the array of sums.
   KOKKOS_FORCEINLINE_FUNCTION index_t sums_row(Tile const& tile, index_t array_row) const {
     if constexpr (sums_in_place<ScalarType>)
@@ -256,12 +331,29 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
              slot_of_rows(m_arguments, Side::queries, MmaSumPlace::rows, m_sequence, tile.query_begin);
   }
 
+  KOKKOS_FORCEINLINE_FUNCTION bool keeps_books() const { return m_member.team_rank() == 0; }
+  KOKKOS_FORCEINLINE_FUNCTION MmaBackwardItem& item() {
+    if constexpr (notes_item)
+      return *Base::template in_scratch<MmaBackwardItem>(layout.item);
+    else
+      return m_item;
+  }
+  KOKKOS_FORCEINLINE_FUNCTION MmaBackwardItem const& item() const { return const_cast<MmaTurnsEngine&>(*this).item(); }
+  KOKKOS_FORCEINLINE_FUNCTION bool writes_item() const {
+    return !notes_item || (keeps_books() && m_lane.number() == 0);
+  }
+
   // Steps before and after the one that the team is at are there too: the first warp posts them ahead.
   KOKKOS_FORCEINLINE_FUNCTION Step* step_in(int slot) const {
     return Base::template in_scratch<Step>(layout.steps) + slot;
   }
   KOKKOS_FORCEINLINE_FUNCTION Step const& step() const { return *step_in(m_slot); }
   KOKKOS_FORCEINLINE_FUNCTION static int next_slot(int slot) { return slot == layout.slots - 1 ? 0 : slot + 1; }
+  /// \param n at most as many as there are
+  KOKKOS_FORCEINLINE_FUNCTION static int slot_after(int slot, int n) {
+    int const result = slot + n;
+    return result < layout.slots ? result : result - layout.slots;
+  }
   KOKKOS_FORCEINLINE_FUNCTION static int slot_before(int slot) { return slot == 0 ? layout.slots - 1 : slot - 1; }
   KOKKOS_FORCEINLINE_FUNCTION int last_slot() const { return slot_before(m_slot); }
 
@@ -296,16 +388,6 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     int const row = m_lane.number();
     copy_ahead<16>(scratch + row * Base::stride + shape.head_columns,
                    rows.data + (row < rows.rows ? row : 0) * rows.row_stride + shape.head_columns, row < rows.rows);
-  }
-
-  /// Tells the next teams which tiles have been added to. That takes as long as what has been added takes to arrive, so
-  /// not after every one, unless tiles are large.
-  KOKKOS_FORCEINLINE_FUNCTION void pass_turn_on() const {
-    if constexpr (adds_late) {
-      if (m_visits > 1) m_turns.pass_on(*step_in(slot_before(last_slot())));
-    } else {
-      if (m_visits > 0 && m_visits % 2 == 0) m_turns.pass_on(*step_in(last_slot()));
-    }
   }
 };
 

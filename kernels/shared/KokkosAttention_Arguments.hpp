@@ -102,8 +102,9 @@ struct BackwardArguments : AttentionArguments<ScalarType> {
   Tensor<ScalarType> dq, dk, dv, dbias;  // no data: not wanted
   index_t dbias_extent[4];
   bool adds_bias;       // to scores, what takes time in every kernel
-  bool plain  = false;  // the call needs nothing that some kernels leave out to be faster, but for what follows
-  bool scored = false;  // it has score functions; linear ones, if it is plain
+  bool single = false;  // the call has one option at most, and not dropout; some kernels leave out others to be faster
+  bool plain  = false;  // and that is none, or ALiBi
+  bool scored = false;  // it has score functions
 };
 
 /// Some rows of one side of a sequence.

@@ -36,18 +36,30 @@
 ///     engine.accumulate(tile)        adds its products of scores and gradients with the other side's rows to its sums
 ///     engine.finish(tile)            stores the sums
 ///
-/// and one whose teams have one warp to find tiles for all, instead of prefetch
+/// and one whose teams have one warp to find tiles for all, instead of prefetch. It remembers what it needs of the work
+/// item where it takes no registers:
 ///
-///     engine.post(find, mask, array_of)
-///                                    finds the tile that comes after those that were found before; array_of(head) is
-///                                    where the one array that score functions look up is
-///     engine.next()                  goes on to that tile: what the mask lets through of it
-///     engine.tile()                  the tile
+///     Engine::Search                 what is remembered of the search for tiles
+///     engine.remember(search)
+///     engine.post(mask, find, array_of)
+///                                    finds the tile that comes after the next one, and perhaps more, by find(search,
+///                                    mask, sequence, own, n, found), n the thread's: what the mask lets through, and
+///                                    how many tiles threads have found; array_of(sequence, head) is where the one
+///                                    array that score functions look up is
+///     engine.next()                  goes on to that tile, if there is one
+///     engine.sequence(), engine.tile(), engine.coverage()
+///                                    what it is at
 ///     engine.noted(array)            what score functions are to look up, of one head
+///     engine.finish()
+///     Engine::differentiates_whole_tiles_apart
+///                                    whether row.is_whole() and row.update_whole(f) are for tiles of which nothing is
+///                                    masked
 ///
-/// and one of whose threads some may have gradients, but no scores, which is for linear score functions only
+/// and one of whose threads some may have gradients, but no scores
 ///
-///     engine.has_gradients_alone()   whether this one has
+///     engine.has_gradients_alone()   whether this one has; unless score functions are linear, the others have
+///     gradients of
+///                                    1, and hand over what these become
 ///     engine.for_each_row_of_gradients(tile, f)
 ///                                    f(row) for its rows, with row.multiply_gradients(f(i, j))
 
@@ -91,9 +103,12 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
                                         Coverage tile_covers) {
   using T = typename DropoutOfWeights::value_type;
   if constexpr (requires { engine.has_gradients_alone(); }) {
-    if (engine.has_gradients_alone())
-      return engine.for_each_row_of_gradients(
-          tile, [&](auto const& row) { scores.multiply_gradients(row, sequence, tile.head); });
+    if (engine.has_gradients_alone()) {
+      if constexpr (Scores::template is_linear<T>)
+        engine.for_each_row_of_gradients(tile,
+                                         [&](auto const& row) { scores.multiply_gradients(row, sequence, tile.head); });
+      return;
+    }
   }
   engine.for_each_row(tile, [&](auto const& row) {
     bool const subtract_first = dropout.active() || scores.active();
@@ -102,14 +117,23 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
         gradient = row.kept(i, j) ? dropout.factor() * gradient : T(0);
       });
     constexpr bool subtracted = requires { requires std::remove_cvref_t<decltype(row)>::gradients_are_less_delta; };
+    auto const weigh          = [&](auto i, auto& score, auto& gradient) {
+      score    = row.weight(i, score);
+      gradient = score * gradient;
+    };
+    using Row = std::remove_cvref_t<decltype(row)>;
+    if constexpr (subtracted && !std::is_same_v<Scores, ScoreChain<>> && Scores::template is_by_pairs<Row> &&
+                  requires { requires Engine::differentiates_whole_tiles_apart; }) {
+      if (tile_covers == Coverage::all && row.is_whole())
+        return row.update_whole([&](auto i, auto j, T& score, T& gradient) {
+          scores.template differentiate_pair<input>(score, gradient, sequence.batch, tile.head, i, j);
+          weigh(i, score, gradient);
+        });
+    }
     if (subtract_first && !subtracted)
       row.update_lanes([&](auto i, auto, auto&, auto& gradient) { gradient -= row.delta(i); });
     scores.template differentiate<input>(row, sequence, tile.head);
     if (tile_covers == Coverage::some) apply_mask_backward(row, mask, tile);
-    auto const weigh = [&](auto i, auto& score, auto& gradient) {
-      score    = row.weight(i, score);
-      gradient = score * gradient;
-    };
     bool const is_last = !dropout.active();
     if (subtract_first || subtracted)
       update_or_store(row, is_last, [&](auto i, auto, auto& score, auto& gradient) { weigh(i, score, gradient); });
@@ -124,48 +148,85 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
   });
 }
 
+/// Whether an engine keeps what it needs of a work item out of registers.
+template <class Engine>
+concept RemembersItem = requires {
+  typename Engine::Search;
+};
+
 /// One tile, of which the mask lets some pairs through.
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights>
 KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                    Sequence const& sequence, Tile const& tile, Coverage tile_covers) {
-  auto const scores_of_head = scores.of_head(sequence, tile.head);
-  auto const mask_of_head   = mask.of_head(sequence, tile.head);
   if (dropout.active()) engine.draw(tile, dropout);
   engine.multiply(tile);
-  differentiate_tile<input>(engine, noted_scores(engine, scores_of_head), mask_of_head, dropout, sequence, tile,
-                            tile_covers);
+  auto const differentiate = [&](M const& in_sequence, Sequence const& of, Tile const& at, Coverage covers) {
+    differentiate_tile<input>(engine, noted_scores(engine, scores.of_head(of, at.head)),
+                              in_sequence.of_head(of, at.head), dropout, of, at, covers);
+  };
+  if constexpr (RemembersItem<Engine>) {
+    Sequence const remembered = engine.sequence();
+    differentiate(mask.in_sequence(remembered), remembered, engine.tile(), engine.coverage());
+  } else {
+    differentiate(mask, sequence, tile, tile_covers);
+  }
   engine.accumulate(tile);
 }
 
-/// Goes through the tiles that `find` finds one after the other: find(tile) -> what the mask lets through, none at the
-/// end.
-template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Find>
+/// Goes through the tiles that a search finds one after the other.
+/// \param own of the work item
+template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Search>
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
-                                 Sequence const& sequence, Find const& find) {
-  auto const array_of = [&]([[maybe_unused]] int head) -> void const* {
-    if constexpr (Scores::looks_up_one_array)
-      return scores.of_head(sequence, head).first.array().data;
-    else
-      return nullptr;
-  };
-  if constexpr (requires { engine.post(find, mask, array_of); }) {
-    engine.post(find, mask, array_of);
-    for (Coverage covers = engine.next(); covers != Coverage::none; covers = engine.next()) {
-      engine.post(find, mask, array_of);
-      backward_tile<input>(engine, scores, mask, dropout, sequence, engine.tile(), covers);
-    }
-    return;
-  }
+                                 Sequence const& sequence, Tile const& own, int tile_size, Search search) {
   Tile next            = {};
-  Coverage next_covers = find(next);
+  Coverage next_covers = search.find(mask, sequence, own, tile_size, next);
   while (next_covers != Coverage::none) {
     Tile const tile            = next;
     Coverage const tile_covers = next_covers;
-    next_covers                = find(next);
+    next_covers                = search.find(mask, sequence, own, tile_size, next);
     if constexpr (requires { engine.prefetch(next); }) {
       if (next_covers != Coverage::none) engine.prefetch(next);
     }
     backward_tile<input>(engine, scores, mask, dropout, sequence, tile, tile_covers);
+  }
+}
+
+/// The same with an engine that remembers its item.
+/// \param mask_of_all of all sequences
+template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Search>
+requires RemembersItem<Engine> KOKKOS_FUNCTION void visit_remembered_tiles(Engine& engine, Scores const& scores,
+                                                                           M const& mask_of_all,
+                                                                           DropoutOfWeights const& dropout,
+                                                                           int tile_size, Search const& search) {
+  auto const post = [&] {
+    engine.post(
+        mask_of_all,
+        [&](Search& of, M const& mask, Sequence const& sequence, Tile const& own, int n, Tile& found) {
+          if constexpr (ExactRangeMask<M>) {
+            int const most = Engine::most_posted;
+            int count      = 0;
+            if (of.has_more(mask, sequence, own, tile_size))
+              count = Kokkos::min(most, (of.walk.end - of.next + tile_size - 1) / tile_size);
+            Coverage const covers = of.look_ahead(mask, sequence, own, tile_size, n, found);
+            of.next += count * tile_size;
+            return Kokkos::pair(covers, count);
+          } else {
+            Coverage const covers = of.find(mask, sequence, own, tile_size, found);
+            return Kokkos::pair(covers, int(covers != Coverage::none));
+          }
+        },
+        [&]([[maybe_unused]] Sequence const& sequence, [[maybe_unused]] int head) -> void const* {
+          if constexpr (Scores::looks_up_one_array)
+            return scores.of_head(sequence, head).first.array().data;
+          else
+            return nullptr;
+        });
+  };
+  engine.remember(search);
+  post();
+  for (bool more = engine.next(); more; more = engine.next()) {
+    post();
+    backward_tile<input>(engine, scores, mask_of_all, dropout, {}, {}, Coverage::all);
   }
 }
 
@@ -178,19 +239,8 @@ KOKKOS_FUNCTION void backward_query_tile(Engine& engine, Scores const& scores, M
   using Position  = typename PositionOf<Engine>::type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  auto const walk = walk_over_keys<Position>(mask, sequence, tile, tile_keys);
-  Position next   = walk.first;
-  visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, [&](Tile& found) {
-    for (; next < walk.end; next += tile_keys) {
-      Position const begin = next, end = walk.end_of(begin, tile_keys);
-      found                      = {tile.batch, tile.head, tile.query_begin, tile.query_end, begin, end};
-      Coverage const tile_covers = walk.coverage(mask, found, begin, end);
-      if (tile_covers == Coverage::none) continue;
-      next += tile_keys;
-      return tile_covers;
-    }
-    return Coverage::none;
-  });
+  visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile, tile_keys,
+                                   KeySearch<Position>(mask, sequence, tile, tile_keys));
   engine.finish(tile);
 }
 
@@ -204,26 +254,14 @@ KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M c
   using Position  = typename PositionOf<Engine>::type;
   auto const mask = mask_of_all.in_sequence(sequence);
   engine.begin(sequence, tile);
-  Tile keys     = tile;
-  auto walk     = walk_over_queries<Position>(mask, sequence, keys, tile_queries);
-  Position next = walk.first;
-  visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, [&](Tile& found) {
-    while (keys.head < tile.head + heads) {
-      for (; next < walk.end; next += tile_queries) {
-        Position const begin = next, end = walk.end_of(begin, tile_queries);
-        found                      = {keys.batch, keys.head, begin, end, keys.key_begin, keys.key_end};
-        Coverage const tile_covers = walk.coverage(mask, found, begin, end);
-        if (tile_covers == Coverage::none) continue;
-        next += tile_queries;
-        return tile_covers;
-      }
-      if (++keys.head == tile.head + heads) break;
-      walk = walk_over_queries<Position>(mask, sequence, keys, tile_queries);
-      next = walk.first;
-    }
-    return Coverage::none;
-  });
-  engine.finish(tile);
+  QuerySearch<Position> const search(mask, sequence, tile, heads, tile_queries);
+  if constexpr (RemembersItem<Engine>) {
+    visit_remembered_tiles<ScoreInput::product>(engine, scores, mask_of_all, dropout, tile_queries, search);
+    engine.finish();
+  } else {
+    visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile, tile_queries, search);
+    engine.finish(tile);
+  }
 }
 
 }  // namespace KokkosAttention::Impl

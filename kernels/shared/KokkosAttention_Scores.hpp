@@ -27,6 +27,8 @@ class Softcap {
   Accumulation m_cap = 0, m_inverse = 0;
 
  public:
+  static constexpr bool takes_long = true;
+
   Softcap() = default;
   explicit Softcap(double cap)
       : m_cap(static_cast<Accumulation>(cap)),
@@ -54,6 +56,8 @@ class Softcap {
 /// \tparam Array a tensor, or what an engine has noted of it
 template <Scalar ScalarType, class Array = Tensor<ScalarType const>>
 struct Bias {
+  static constexpr bool takes_long = true;
+
   using Accumulation = accumulation_t<ScalarType>;
   Array bias;
 
@@ -77,6 +81,8 @@ struct Bias {
 /// ranges of keys are those of a causal or window mask.
 template <class Accumulation, class Array = Tensor<bool const>>
 struct Flagged {
+  static constexpr bool takes_long = true;
+
   Array flags;
 
   KOKKOS_FORCEINLINE_FUNCTION Flagged of_head(Sequence const& sequence, int h) const {
@@ -163,6 +169,14 @@ struct InUse : F {
   }
 };
 
+/// Whether it is known when compiled that a score function is in use.
+template <class F>
+inline constexpr bool known_active = !requires(F const& f) {
+  f.active();
+};
+template <class F>
+inline constexpr bool known_active<InUse<F>> = true;
+
 /// What is known to be in use, and looks up an array for every pair.
 template <class F>
 inline constexpr bool looks_up_array = false;
@@ -171,9 +185,16 @@ inline constexpr bool looks_up_array<InUse<F>> = requires(F const& f) {
   f.array();
 };
 
+template <class F>
+inline constexpr bool takes_long = requires {
+  requires F::takes_long;
+};
+
 /// Score functions one after the other. Options that are not in use cost one test a row, none an element.
 template <class... Functions>
 struct ScoreChain {
+  /// Whether none of them takes long for a score.
+  static constexpr bool is_quick = true;
   /// Whether gradients go through it without scores.
   template <class Accumulation>
   static constexpr bool is_linear          = true;
@@ -187,6 +208,11 @@ struct ScoreChain {
   KOKKOS_FORCEINLINE_FUNCTION void differentiate(Row const&, Sequence const&, int) const {}
   template <class Row>
   KOKKOS_FORCEINLINE_FUNCTION void multiply_gradients(Row const&, Sequence const&, int) const {}
+  template <class Row>
+  static constexpr bool is_by_pairs = true;
+  template <ScoreInput input, class Accumulation, class Position>
+  KOKKOS_FORCEINLINE_FUNCTION void differentiate_pair(Accumulation&, Accumulation&, int, int, Position,
+                                                      Position) const {}
 };
 
 template <class First, class... Rest>
@@ -194,6 +220,7 @@ struct ScoreChain<First, Rest...> {
   First first;
   ScoreChain<Rest...> rest;
 
+  static constexpr bool is_quick = !takes_long<First> && ScoreChain<Rest...>::is_quick;
   template <class Accumulation>
   static constexpr bool is_linear =
       LinearScoreFunction<First, Accumulation>&& ScoreChain<Rest...>::template is_linear<Accumulation>;
@@ -234,13 +261,22 @@ struct ScoreChain<First, Rest...> {
         row.keep_flagged(first.flags, sequence.batch, h);
       else
         row.update([&](auto i, auto j, Accumulation& s, Accumulation& gradient) {
-          if constexpr (input == ScoreInput::product)
-            gradient *= Impl::derivative<Accumulation>(first, s, sequence.batch, h, i, j);
-          s = Impl::value(first, s, sequence.batch, h, i, j);
+          differentiate_first<input>(s, gradient, sequence.batch, h, i, j);
         });
     }
     // What comes after the bias acts on it as on the product.
     rest.template differentiate<is_bias<First> ? ScoreInput::product : input>(row, sequence, h);
+  }
+
+  /// Whether it does the same pair by pair, whatever is in use.
+  template <class Row>
+  static constexpr bool is_by_pairs = !AddsBias<Row, First> && !KeepsFlagged<Row, First> && known_active<First> &&
+                                      ScoreChain<Rest...>::template is_by_pairs<Row>;
+  template <ScoreInput input, class Accumulation, class Position>
+  KOKKOS_FORCEINLINE_FUNCTION void differentiate_pair(Accumulation& s, Accumulation& gradient, int b, int h, Position i,
+                                                      Position j) const {
+    differentiate_first<input>(s, gradient, b, h, i, j);
+    rest.template differentiate_pair<is_bias<First> ? ScoreInput::product : input>(s, gradient, b, h, i, j);
   }
 
   /// The same of gradients alone, if it is linear; row.multiply_gradients(f(i, j)).
@@ -255,6 +291,12 @@ struct ScoreChain<First, Rest...> {
   }
 
  private:
+  template <ScoreInput input, class Accumulation, class Position>
+  KOKKOS_FORCEINLINE_FUNCTION void differentiate_first(Accumulation& s, Accumulation& gradient, int b, int h,
+                                                       Position i, Position j) const {
+    if constexpr (input == ScoreInput::product) gradient *= Impl::derivative<Accumulation>(first, s, b, h, i, j);
+    s = Impl::value(first, s, b, h, i, j);
+  }
   KOKKOS_FORCEINLINE_FUNCTION bool is_active() const {
     if constexpr (requires { first.active(); })
       return first.active();

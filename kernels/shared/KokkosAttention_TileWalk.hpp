@@ -32,6 +32,7 @@ struct TileWalk {
   Position length;                // of the sequence on this side
   Position full_begin, full_end;  // all pairs of tiles within are let through; for masks whose ranges are exact
 
+  TileWalk() = default;
   template <class Range>
   KOKKOS_FORCEINLINE_FUNCTION TileWalk(Range const& range, index_t size, index_t sequence_length)
       : length(static_cast<Position>(sequence_length)), full_begin(0), full_end(0) {
@@ -88,6 +89,86 @@ KOKKOS_FORCEINLINE_FUNCTION TileWalk<Position> walk_over_queries(M const& mask, 
     walk.set_full(mask.full_queries(keys.batch, keys.head, keys.key_begin, keys.key_end));
   return walk;
 }
+
+/// The tiles of keys that a tile of queries visits.
+template <class Position>
+struct KeySearch {
+  TileWalk<Position> walk;
+  Position next;
+
+  template <Mask M>
+  KOKKOS_FORCEINLINE_FUNCTION KeySearch(M const& mask, Sequence const& sequence, Tile const& queries, int tile_keys)
+      : walk(walk_over_keys<Position>(mask, sequence, queries, tile_keys)), next(walk.first) {}
+
+  /// The next one, and what the mask lets through of it: none at the end.
+  template <Mask M>
+  KOKKOS_FORCEINLINE_FUNCTION Coverage find(M const& mask, Sequence const&, Tile const& queries, int tile_keys,
+                                            Tile& found) {
+    for (; next < walk.end; next += tile_keys) {
+      Position const begin = next, end = walk.end_of(begin, tile_keys);
+      found                      = {queries.batch, queries.head, queries.query_begin, queries.query_end, begin, end};
+      Coverage const tile_covers = walk.coverage(mask, found, begin, end);
+      if (tile_covers == Coverage::none) continue;
+      next += tile_keys;
+      return tile_covers;
+    }
+    return Coverage::none;
+  }
+};
+
+/// The tiles of queries that a tile of keys visits, of one query head after the other.
+template <class Position>
+struct QuerySearch {
+  TileWalk<Position> walk;
+  Position next;
+  int head, end_head;
+
+  QuerySearch() = default;
+  /// \param keys of the first query head that reads them
+  template <Mask M>
+  KOKKOS_FORCEINLINE_FUNCTION QuerySearch(M const& mask, Sequence const& sequence, Tile const& keys, int heads,
+                                          int tile_queries)
+      : walk(walk_over_queries<Position>(mask, sequence, keys, tile_queries)),
+        next(walk.first),
+        head(keys.head),
+        end_head(keys.head + heads) {}
+
+  /// Goes on to the next query head where there are no more tiles of one.
+  /// \return whether there are more
+  template <Mask M>
+  KOKKOS_FORCEINLINE_FUNCTION bool has_more(M const& mask, Sequence const& sequence, Tile const& keys,
+                                            int tile_queries) {
+    while (next >= walk.end) {
+      if (head + 1 >= end_head) return false;
+      Tile of_head = keys;
+      of_head.head = ++head;
+      walk         = walk_over_queries<Position>(mask.in_sequence(sequence), sequence, of_head, tile_queries);
+      next         = walk.first;
+    }
+    return head < end_head;
+  }
+
+  /// Of the head's tiles, the one that comes after n others, and what the mask lets through of it.
+  template <Mask M>
+  KOKKOS_FORCEINLINE_FUNCTION Coverage look_ahead(M const& mask, Sequence const& sequence, Tile const& keys,
+                                                  int tile_queries, int n, Tile& found) const {
+    Position const begin = next + n * tile_queries, end = walk.end_of(begin, tile_queries);
+    found = {keys.batch, head, begin, end, keys.key_begin, keys.key_end};
+    return walk.coverage(mask.in_sequence(sequence), found, begin, end);
+  }
+
+  /// The next one, and what the mask lets through of it: none at the end.
+  template <Mask M>
+  KOKKOS_FORCEINLINE_FUNCTION Coverage find(M const& mask, Sequence const& sequence, Tile const& keys, int tile_queries,
+                                            Tile& found) {
+    while (has_more(mask, sequence, keys, tile_queries)) {
+      Coverage const tile_covers = look_ahead(mask, sequence, keys, tile_queries, 0, found);
+      next += tile_queries;
+      if (tile_covers != Coverage::none) return tile_covers;
+    }
+    return Coverage::none;
+  }
+};
 
 }  // namespace KokkosAttention::Impl
 

@@ -4,6 +4,7 @@
 #ifndef KOKKOSATTENTION_TEST_EMULATEDKERNELS_HPP
 #define KOKKOSATTENTION_TEST_EMULATEDKERNELS_HPP
 
+#include "../UserFunctors.hpp"
 #include "WarpEmulation.hpp"
 
 #include <KokkosAttention_BiasGradient.hpp>
@@ -35,9 +36,11 @@ struct EmulatedKernels {
   static void forward(KA::Impl::ForwardArguments<T> const& arguments, Options const& options,
                       KA::Impl::MmaTile const& tile, Schedule const& schedule);
   static void backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options, Schedule const& schedule);
-  /// Through a linear score function, Incline, by kernels for plain calls.
-  static void linear_backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
-                              Schedule const& schedule);
+  /// Through a score function, by kernels in groups.
+  static void backward_in_groups(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
+                                 Schedule const& schedule, Incline<KA::accumulation_t<T>> const& score);
+  static void backward_in_groups(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
+                                 Schedule const& schedule, Quadratic<KA::accumulation_t<T>> const& score);
   /// \param arrays of a call with this plan
   static void bias_gradient(KA::Impl::MmaBackwardData<T> const& data, KA::Impl::BiasGradientPlan const& plan,
                             KA::Impl::BackwardArrays<KA::accumulation_t<T>> const& arrays, Options const& options,

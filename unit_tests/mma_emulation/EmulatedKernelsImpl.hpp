@@ -5,7 +5,6 @@
 #define KOKKOSATTENTION_TEST_EMULATEDKERNELSIMPL_HPP
 
 #include "EmulatedKernels.hpp"
-#include "../UserFunctors.hpp"
 
 #include <KokkosAttention_MmaBackwardTeam.hpp>
 #include <KokkosAttention_MmaBiasEngine.hpp>
@@ -154,21 +153,21 @@ void run_backward_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& 
 }
 
 template <int n, class T, class Scores, class M>
-void run_plain_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& scores, M const& mask,
-                     Schedule const& schedule) {
+void run_groups_shape(KA::Impl::MmaBackwardData<T> const& data, Scores const& scores, M const& mask,
+                      Schedule const& schedule) {
   if constexpr (n < KA::Impl::mma_backward_shape_count<T>) {
     constexpr KA::Impl::MmaBackwardShape shape = KA::Impl::mma_backward_shapes<T>[n];
     using Dropout                              = KA::Impl::NoDropout<KA::accumulation_t<T>>;
     static_assert(KA::Impl::may_take<Scores, Dropout>(shape));
-    if constexpr (shape.plain) {
+    if constexpr (shape.groups) {
       using Team = KA::Impl::MmaBackwardTeam<n, WarpEmulation::Member, T, Scores, M, Dropout>;
       if (data.tile.shape == n)
         return WarpEmulation::run(backward_league(data, KA::Impl::mma_backward_items(data, shape.own), schedule),
                                   Team{data, scores, mask, Dropout()});
     }
-    return run_plain_shape<n + 1>(data, scores, mask, schedule);
+    return run_groups_shape<n + 1>(data, scores, mask, schedule);
   }
-  throw std::logic_error("no kernel for plain calls has this tile");
+  throw std::logic_error("no kernel in groups has this tile");
 }
 
 template <int n, class T, class Scores, class M>
@@ -225,10 +224,17 @@ void EmulatedKernels<T>::backward(KA::Impl::MmaBackwardData<T> const& data, Opti
 }
 
 template <class T>
-void EmulatedKernels<T>::linear_backward(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
-                                         Schedule const& schedule) {
-  run_plain_shape<0>(data, KA::Impl::score_chain(Incline<KA::accumulation_t<T>>()),
-                     KA::Impl::all_of(KA::Impl::make_mask(options).first), schedule);
+void EmulatedKernels<T>::backward_in_groups(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
+                                            Schedule const& schedule, Incline<KA::accumulation_t<T>> const& score) {
+  run_groups_shape<0>(data, KA::Impl::score_chain(score), KA::Impl::all_of(KA::Impl::make_mask(options).first),
+                      schedule);
+}
+
+template <class T>
+void EmulatedKernels<T>::backward_in_groups(KA::Impl::MmaBackwardData<T> const& data, Options const& options,
+                                            Schedule const& schedule, Quadratic<KA::accumulation_t<T>> const& score) {
+  run_groups_shape<0>(data, KA::Impl::score_chain(score), KA::Impl::all_of(KA::Impl::make_mask(options).first),
+                      schedule);
 }
 
 template <class T>

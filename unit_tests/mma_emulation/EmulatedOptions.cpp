@@ -46,10 +46,13 @@ TEMPLATE_TEST_CASE("a bias or a mask alone in the emulated mma engine", "[mma][e
   check_emulated_passes(random, with_mask, with_mask);
 
   auto const d_out = random_d_out(random, with_mask);
-  auto const tiles = backward_tiles(with_mask, true);
-  REQUIRE(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape].plain);
-  require_backward(KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape],
-                   emulate_backward<Kokkos::LayoutRight>(with_mask, d_out, tiles.tile[0]), with_mask, d_out);
+  for (auto const& problem : {with_bias, with_mask}) {
+    auto const tiles  = backward_tiles(problem, true);
+    auto const& shape = KA::Impl::mma_backward_shapes<TestType>[tiles.tile[0].shape];
+    REQUIRE(shape.turns);
+    REQUIRE(shape.groups == (head_dim == 256));
+    require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tiles.tile[0]), problem, d_out);
+  }
 }
 
 /// A tile's sums are stored, or added up along either side.
@@ -191,7 +194,7 @@ TEMPLATE_TEST_CASE("emulated mma teams that take several tiles", "[mma][emulatio
   problem.options.causal = true;
   auto const d_out       = random_d_out(random, problem);
   MmaTile const tile     = KA::Impl::choose_mma_tile<TestType>(tile_query(problem));
-  auto const tiles       = backward_tiles(problem, plain);
+  auto const tiles       = backward_tiles(problem, plain, plain);
   using Layout           = Kokkos::LayoutRight;
   Schedule const few{Order::in_turns, 3};
   auto const found = emulate_forward<Layout>(problem, tile, few), expected = emulate_forward<Layout>(problem, tile);

@@ -6,7 +6,6 @@
 
 #include "EmulatedKernels.hpp"
 #include "../Backward.hpp"
-#include "../UserFunctors.hpp"
 
 #include <KokkosAttention_MmaBackwardTiles.hpp>
 #include <KokkosAttention_MmaQueryTurns.hpp>
@@ -73,26 +72,28 @@ std::array<MmaLengths, 3> all_lengths(Problem<T> const& p) {
 
 /// The kernels that compute a problem's gradients on an H100 as if its sequences were of some lengths. All take it.
 template <class T>
-KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths, bool plain = false) {
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, MmaLengths const& lengths, bool single = false,
+                                          bool plain = false) {
   auto query    = tile_query(p);
   query.lengths = lengths;
+  query.single  = single;
   query.plain   = plain;
   auto tiles    = KA::Impl::choose_mma_backward_tiles<T>(query, true, true, true, p.options.bias.data() != nullptr);
   for (int n = 0; n < tiles.count; ++n) tiles.tile[n].lengths = {};
   return tiles;
 }
 template <class T>
-KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, bool plain = false) {
-  return backward_tiles(p, all_lengths(p)[2], plain);
+KA::Impl::MmaBackwardTiles backward_tiles(Problem<T> const& p, bool single = false, bool plain = false) {
+  return backward_tiles(p, all_lengths(p)[2], single, plain);
 }
 
 /// \param taken as kernels take them, see MmaStatistics
-/// \param functors none, or Incline
+/// \param functors none, or one that EmulatedKernels have
 template <class T, class... Functors>
 void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
                                 KA::Impl::BackwardArguments<T> const& taken,
                                 KA::Impl::Tensor<KA::accumulation_t<T> const> const& delta, Problem<T> const& p,
-                                MmaBackwardTile const& tile, Schedule const& schedule, Functors const&...) {
+                                MmaBackwardTile const& tile, Schedule const& schedule, Functors const&... functors) {
   bool const in_turns = KA::Impl::mma_backward_shapes<T>[tile.shape].turns;
   KA::Impl::WorkspaceCarver count(nullptr);
   KA::Impl::MmaTurnArrays<T>(count, arguments, tile);
@@ -106,7 +107,7 @@ void emulate_gradients_of_sides(KA::Impl::BackwardArguments<T> const& arguments,
   if constexpr (sizeof...(Functors) == 0)
     EmulatedKernels<T>::backward(data, p.options, schedule);
   else
-    EmulatedKernels<T>::linear_backward(data, p.options, schedule);
+    EmulatedKernels<T>::backward_in_groups(data, p.options, schedule, functors...);
   if (in_turns) KA::Impl::end_turns(Space(), arguments, turns);
   Kokkos::fence();
 }

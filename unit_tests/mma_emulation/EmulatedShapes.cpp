@@ -100,7 +100,7 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
   bool const causal = GENERATE(false, true);
   CAPTURE(number, causal);
   auto const& shape  = KA::Impl::mma_backward_shapes<TestType>[number];
-  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - (shape.plain ? 8 : 1) * causal;
+  int const head_dim = shape.head_columns - (causal ? 24 : 0), value_dim = head_dim - (shape.groups ? 8 : 1) * causal;
   MmaBackwardTile const tile =
       KA::Impl::lay_out_mma_backward_tile<TestType>({head_dim, value_dim, h100_scratch}, number);
   bool const of_queries = shape.own == KA::Impl::Side::queries;
@@ -117,13 +117,13 @@ TEMPLATE_TEST_CASE("every backward shape of the mma engine, emulated", "[mma][em
 }
 
 /// By kernels half of whose warps have gradients alone.
-TEMPLATE_TEST_CASE("gradients through a linear score function in the emulated mma engine", "[mma][emulation]",
+TEMPLATE_TEST_CASE("gradients through a score function in groups of the emulated mma engine", "[mma][emulation]",
                    KA::half_t, KA::bhalf_t) {
   int const number  = GENERATE(range(0, KA::Impl::mma_backward_shape_count<TestType>));
   bool const causal = GENERATE(false, true);
   CAPTURE(number, causal);
   auto const& shape = KA::Impl::mma_backward_shapes<TestType>[number];
-  if (!shape.plain) return;
+  if (!shape.groups) return;
   int const head_dim = shape.head_columns - (causal ? 24 : 0);
   MmaBackwardTile const tile =
       KA::Impl::lay_out_mma_backward_tile<TestType>({head_dim, head_dim, h100_scratch}, number);
@@ -135,6 +135,8 @@ TEMPLATE_TEST_CASE("gradients through a linear score function in the emulated mm
   Schedule const schedule{causal ? Order::last_ahead : Order::first_ahead};
   require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule, Incline<float>()),
                    problem, d_out, InclineOnHost());
+  require_backward(shape, emulate_backward<Kokkos::LayoutRight>(problem, d_out, tile, schedule, Quadratic<float>()),
+                   problem, d_out, QuadraticOnHost());
 }
 
 TEST_CASE("queries and dO that are split ahead give the bits of others in the emulated mma engine",
