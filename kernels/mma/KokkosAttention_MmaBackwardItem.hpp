@@ -30,9 +30,6 @@ struct alignas(16) MmaBackwardStep {
   int distance;              // to the tile of keys whose turn is before at dQ; 0: there is none
 };
 
-/// Steps that are posted at once, where it is known how many there are.
-inline constexpr int mma_posted_steps = 8;
-
 /// Of a query head: places of tiles of queries before its first one, and which tiles the next tile of keys visits.
 struct MmaHeadTurns {
   int head;

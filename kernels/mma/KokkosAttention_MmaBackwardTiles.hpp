@@ -54,6 +54,8 @@ struct MmaBackwardShape {
   /// Warps that share keys hand weights over in the place of gradients, which takes a barrier more. In groups, some
   /// have no other use for it meanwhile; long rows leave room for no other.
   KOKKOS_INLINE_FUNCTION constexpr bool exchanges_in_place() const { return groups || head_columns > 128; }
+  /// Many steps are posted at once, and the work item may be noted in scratch. Two teams have no room for that.
+  KOKKOS_INLINE_FUNCTION constexpr bool posts_ahead() const { return teams == 1; }
   /// Of the tile's columns, those of which a warp has scores and gradients.
   KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return columns / (groups ? sharing / 2 : sharing); }
 };
@@ -150,7 +152,8 @@ struct MmaBackwardLayout {
   int own_stage_bytes;           // from own rows to those of the next stage
   int other_second, statistics;  // in a stage
   bool adds_late;                // what warps put down to be turned is used in the next step
-  int slots;                     // for steps: those that some warp may still look at, and the one that is posted
+  int posted;                    // steps that are posted at once, where it is known how many there are
+  int slots;                     // for steps: those that some warp may still look at, and those that are posted
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
     using Arithmetic    = MmaArithmetic<ScalarType>;
@@ -171,7 +174,8 @@ struct MmaBackwardLayout {
     if (shape.computes_bias()) own_stage_bytes = stage_bytes = stages + 2 * other_second;
     turned = weights = steps = item = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
     adds_late                             = shape.sharing > 1 && !exchanges_products<Arithmetic>;
-    slots                                 = mma_posted_steps + (adds_late ? 4 : 2);
+    posted                                = shape.posts_ahead() ? 8 : 1;
+    slots                                 = posted + (adds_late ? 4 : 2);
     if (!shape.turns) return;
     if constexpr (exchanges_products<Arithmetic>) {
       int const block = shape.own_rows() / 16 * Arithmetic::turned_numbers * bytes;
@@ -186,7 +190,7 @@ struct MmaBackwardLayout {
       steps               = weights + numbers * bytes;
     }
     item = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));
-    end  = item + int(sizeof(MmaBackwardItem));
+    end  = item + (shape.posts_ahead() ? int(sizeof(MmaBackwardItem)) : 0);
   }
 
   KOKKOS_INLINE_FUNCTION constexpr bool pads_statistics() const { return statistics < other_second; }

@@ -21,8 +21,10 @@ namespace KokkosAttention::Impl {
 /// \tparam drops there may be dropout
 /// \tparam scale_is_power see MmaEngine
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool scale_is_power>
-class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power>;
+class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power, false,
+                                            mma_backward_shapes<ScalarType>[shape_number].posts_ahead()> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power, false,
+                              mma_backward_shapes<ScalarType>[shape_number].posts_ahead()>;
   using Base::layout, Base::own_first, Base::own_rows, Base::own_second, Base::other_first, Base::other_second,
       Base::row_blocks, Base::shape, Base::stride;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;

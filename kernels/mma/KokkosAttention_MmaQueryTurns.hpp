@@ -69,18 +69,16 @@ class MmaQueryTurns {
   }
 
   /// Looks how far the others are, which takes a while.
-  template <class Step>
+  /// \tparam by_all lanes of the warp, each of which remembers it
+  template <bool by_all, class Step>
   KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step, MmaBackwardItem const& item) {
-    if (!waits()) return;
-    int const distance = step.distance;
-    index_t const of   = item.number + distance;
-    if (distance != 0) m_seen = published_number(m_arrays.done + of);
+    if (waits<by_all>() && step.distance != 0) m_seen = published_number(m_arrays.done + item.number + step.distance);
   }
 
   /// Waits until it is the team's turn. All threads may add after a team barrier.
-  template <class Step>
+  template <bool by_all, class Step>
   KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step, MmaBackwardItem& item) const {
-    if (!waits()) return;
+    if (!waits<by_all>()) return;
     int const distance        = step.distance;
     unsigned const place      = step.place;
     MmaKnownTurns const known = item.known;
@@ -96,7 +94,10 @@ class MmaQueryTurns {
 
  private:
   /// The first warp and the last one have other things to do.
-  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1 && m_lane.number() == 0; }
+  template <bool by_all>
+  KOKKOS_FORCEINLINE_FUNCTION bool waits() const {
+    return m_member.team_rank() == 1 && (by_all || m_lane.number() == 0);
+  }
 
   KOKKOS_FORCEINLINE_FUNCTION static Tile keys_after(Sequence const& sequence, Tile tile, int tile_keys, int distance) {
     tile.key_begin += index_t(distance) * tile_keys;

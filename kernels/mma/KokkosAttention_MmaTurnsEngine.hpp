@@ -10,6 +10,7 @@
 #include <Kokkos_Core.hpp>
 
 #include <climits>
+#include <type_traits>
 
 /// \file
 /// What backward kernels of five products have in common: teams that own keys compute dK and dV, and add what their
@@ -55,9 +56,10 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   int m_visits = 0;  // of tiles, that have begun
 
  public:
-  using Search = QuerySearch<int>;
+  /// What is remembered of the search for tiles, if they are posted ahead.
+  using Search = std::conditional_t<shape.posts_ahead(), QuerySearch<int>, void>;
 
-  static constexpr int most_posted = mma_posted_steps;
+  static constexpr int most_posted = layout.posted;
 
   /// All that is done to a score of a whole tile is done at once.
   static constexpr bool differentiates_whole_tiles_apart = notes_item;
@@ -82,7 +84,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     item().turns  = {-1, 0, 0, 0};
     item().known  = {0, 0};
   }
-  KOKKOS_FORCEINLINE_FUNCTION void remember(Search const& search) {
+  KOKKOS_FORCEINLINE_FUNCTION void remember(QuerySearch<int> const& search) {
     if (!writes_item()) return;
     item().search    = search;
     item().posted    = 0;
@@ -99,7 +101,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     int const posted       = books.posted;
     if (posted > m_visits + 1) return;
     int const lane = m_lane.number(), slot = slot_after(books.last_slot, lane + 1);
-    Search search              = books.search;
+    auto search                = books.search;
     MmaHeadTurns turns         = books.turns;
     Tile tile                  = {};
     auto const [covers, count] = find(search, mask, books.sequence, books.keys, lane, tile);
@@ -108,19 +110,8 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       Step step;
       m_turns.find(step, turns, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
       if (lane < count) {
-        int const entry   = m_sequence.entry;
-        index_t const row = Base::array_row(Side::queries, tile);
-        step.q            = &m_arguments.q(entry, tile.head, row, 0);
-        step.d_out        = &m_arguments.d_out(entry, tile.head, row, 0);
-        step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
-        step.delta        = &m_deltas(entry, tile.head, row, 0);
-        step.dq           = &m_query_sums(entry, tile.head, sums_row(tile, row), 0);
-        step.array        = array_of(m_sequence, tile.head);
-        step.head         = tile.head;
-        step.begin        = static_cast<int>(tile.query_begin);
-        step.queries      = Base::count(Side::queries, tile);
-        step.covers       = static_cast<int>(covers);
-        *step_in(slot)    = step;
+        describe(step, tile, covers, array_of(m_sequence, tile.head));
+        *step_in(slot) = step;
       }
     }
     warp_barrier();
@@ -131,6 +122,21 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       books.posted    = count == 0 ? INT_MAX : posted + count;
       books.last_slot = slot_after(books.last_slot, count);
     }
+  }
+
+  /// The same of one step, if no more are posted ahead.
+  template <class M, class Find, class ArrayOf>
+  KOKKOS_FORCEINLINE_FUNCTION void post_one(M const& mask, Find const& find, ArrayOf const& array_of) {
+    if (!keeps_books()) return;
+    Tile tile             = {};
+    Coverage const covers = find(tile);
+    Step step             = {};
+    step.covers           = static_cast<int>(covers);
+    if (covers != Coverage::none) {
+      describe(step, tile, covers, array_of(m_sequence, tile.head));
+      m_turns.find(step, m_item.turns, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
+    }
+    if (m_lane.number() == 0) *step_in(next_slot(m_slot)) = step;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION bool next() {
@@ -200,7 +206,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     }
     m_member.team_barrier();
     if constexpr (!passes_on_late) pass_turn_on(shape.warps - 1);
-    m_turns.look(step(), item());
+    m_turns.template look<!shape.posts_ahead()>(step(), item());
     ++m_visits;
     m_stage = 1 - m_stage;
     copy_step(next_slot(m_slot));
@@ -210,11 +216,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void complete_scores() { Base::complete_scores(item().keys); }
 
   /// All threads may add to the step's dQ after a team barrier.
-  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.wait(step(), item()); }
+  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.template wait<!shape.posts_ahead()>(step(), item()); }
 
   /// The same of the step before the one that the team is at, if there is one.
   KOKKOS_FORCEINLINE_FUNCTION void await_last_turn() {
-    if (m_visits > 0) m_turns.wait(*step_in(last_slot()), item());
+    if (m_visits > 0) m_turns.template wait<!shape.posts_ahead()>(*step_in(last_slot()), item());
   }
 
   /// Adds sums to the step's dQ.
@@ -329,6 +335,21 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     else
       return MmaSumPlace::rows *
              slot_of_rows(m_arguments, Side::queries, MmaSumPlace::rows, m_sequence, tile.query_begin);
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION void describe(Step& step, Tile const& tile, Coverage covers, void const* array) const {
+    int const entry   = m_sequence.entry;
+    index_t const row = Base::array_row(Side::queries, tile);
+    step.q            = &m_arguments.q(entry, tile.head, row, 0);
+    step.d_out        = &m_arguments.d_out(entry, tile.head, row, 0);
+    step.lse          = &m_arguments.lse(entry, tile.head, row, 0);
+    step.delta        = &m_deltas(entry, tile.head, row, 0);
+    step.dq           = &m_query_sums(entry, tile.head, sums_row(tile, row), 0);
+    step.array        = array;
+    step.head         = tile.head;
+    step.begin        = static_cast<int>(tile.query_begin);
+    step.queries      = Base::count(Side::queries, tile);
+    step.covers       = static_cast<int>(covers);
   }
 
   KOKKOS_FORCEINLINE_FUNCTION bool keeps_books() const { return m_member.team_rank() == 0; }

@@ -39,7 +39,8 @@
 /// and one whose teams have one warp to find tiles for all, instead of prefetch. It remembers what it needs of the work
 /// item where it takes no registers:
 ///
-///     Engine::Search                 what is remembered of the search for tiles
+///     Engine::Search                 what is remembered of the search for tiles; void: nothing, and there is
+///                                    engine.post_one(mask, find, array_of), with find(tile), instead of post
 ///     engine.remember(search)
 ///     engine.post(mask, find, array_of)
 ///                                    finds the tile that comes after the next one, and perhaps more, by find(search,
@@ -151,7 +152,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
 /// Whether an engine keeps what it needs of a work item out of registers.
 template <class Engine>
 concept RemembersItem = requires {
-  typename Engine::Search;
+  requires !std::is_void_v<typename Engine::Search>;
 };
 
 /// One tile, of which the mask lets some pairs through.
@@ -178,12 +179,28 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Search>
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Tile const& own, int tile_size, Search search) {
+  auto const find     = [&](Tile& found) { return search.find(mask, sequence, own, tile_size, found); };
+  auto const array_of = [&]([[maybe_unused]] Sequence const& of, [[maybe_unused]] int head) -> void const* {
+    if constexpr (Scores::looks_up_one_array)
+      return scores.of_head(of, head).first.array().data;
+    else
+      return nullptr;
+  };
+  if constexpr (requires { engine.post_one(mask, find, array_of); }) {
+    engine.post_one(mask, find, array_of);
+    for (bool more = engine.next(); more; more = engine.next()) {
+      Coverage const covers = engine.coverage();
+      engine.post_one(mask, find, array_of);
+      backward_tile<input>(engine, scores, mask, dropout, sequence, engine.tile(), covers);
+    }
+    return;
+  }
   Tile next            = {};
-  Coverage next_covers = search.find(mask, sequence, own, tile_size, next);
+  Coverage next_covers = find(next);
   while (next_covers != Coverage::none) {
     Tile const tile            = next;
     Coverage const tile_covers = next_covers;
-    next_covers                = search.find(mask, sequence, own, tile_size, next);
+    next_covers                = find(next);
     if constexpr (requires { engine.prefetch(next); }) {
       if (next_covers != Coverage::none) engine.prefetch(next);
     }
@@ -257,11 +274,13 @@ KOKKOS_FUNCTION void backward_key_tile(Engine& engine, Scores const& scores, M c
   QuerySearch<Position> const search(mask, sequence, tile, heads, tile_queries);
   if constexpr (RemembersItem<Engine>) {
     visit_remembered_tiles<ScoreInput::product>(engine, scores, mask_of_all, dropout, tile_queries, search);
-    engine.finish();
   } else {
     visit_tiles<ScoreInput::product>(engine, scores, mask, dropout, sequence, tile, tile_queries, search);
-    engine.finish(tile);
   }
+  if constexpr (requires { engine.finish(); })
+    engine.finish();
+  else
+    engine.finish(tile);
 }
 
 }  // namespace KokkosAttention::Impl
