@@ -59,8 +59,7 @@
 /// and one of whose threads some may have gradients, but no scores
 ///
 ///     engine.has_gradients_alone()   whether this one has; unless score functions are linear, the others have
-///     gradients of
-///                                    1, and hand over what these become
+///                                    gradients of 1, and hand over what these become
 ///     engine.for_each_row_of_gradients(tile, f)
 ///                                    f(row) for its rows, with row.multiply_gradients(f(i, j))
 
@@ -180,12 +179,7 @@ template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfW
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Tile const& own, int tile_size, Search search) {
   auto const find     = [&](Tile& found) { return search.find(mask, sequence, own, tile_size, found); };
-  auto const array_of = [&]([[maybe_unused]] Sequence const& of, [[maybe_unused]] int head) -> void const* {
-    if constexpr (Scores::looks_up_one_array)
-      return scores.of_head(of, head).first.array().data;
-    else
-      return nullptr;
-  };
+  auto const array_of = [&](Sequence const& of, int head) { return scores.array_of(of, head); };
   if constexpr (requires { engine.post_one(mask, find, array_of); }) {
     engine.post_one(mask, find, array_of);
     for (bool more = engine.next(); more; more = engine.next()) {
@@ -232,12 +226,7 @@ requires RemembersItem<Engine> KOKKOS_FUNCTION void visit_remembered_tiles(Engin
             return Kokkos::pair(covers, int(covers != Coverage::none));
           }
         },
-        [&]([[maybe_unused]] Sequence const& sequence, [[maybe_unused]] int head) -> void const* {
-          if constexpr (Scores::looks_up_one_array)
-            return scores.of_head(sequence, head).first.array().data;
-          else
-            return nullptr;
-        });
+        [&](Sequence const& of, int head) { return scores.array_of(of, head); });
   };
   engine.remember(search);
   post();

@@ -202,6 +202,7 @@ struct ScoreChain {
 
   KOKKOS_FORCEINLINE_FUNCTION bool active() const { return false; }
   KOKKOS_FORCEINLINE_FUNCTION ScoreChain of_head(Sequence const&, int) const { return {}; }
+  KOKKOS_FORCEINLINE_FUNCTION void const* array_of(Sequence const&, int) const { return nullptr; }
   template <class Row>
   KOKKOS_FORCEINLINE_FUNCTION void apply(Row const&, Sequence const&, int) const {}
   template <ScoreInput input, class Row>
@@ -232,6 +233,15 @@ struct ScoreChain<First, Rest...> {
   /// What the following are to be called of.
   KOKKOS_FORCEINLINE_FUNCTION ScoreChain of_head(Sequence const& sequence, int h) const {
     return {Impl::of_head(first, sequence, h), rest.of_head(sequence, h)};
+  }
+
+  /// Where the one array that is looked up lies, of a head.
+  KOKKOS_FORCEINLINE_FUNCTION void const* array_of([[maybe_unused]] Sequence const& sequence,
+                                                   [[maybe_unused]] int h) const {
+    if constexpr (looks_up_one_array)
+      return of_head(sequence, h).first.array().data;
+    else
+      return nullptr;
   }
 
   /// Replaces a row's scores by their image; row.transform(f(i, j, score)).
