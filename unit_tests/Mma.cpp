@@ -344,24 +344,27 @@ TEMPLATE_TEST_CASE("kernels for gradients through score functions", "[mma]", KA:
   require_gradients(run_gradients(problem, d_out, true, false), problem, d_out);
 }
 
-/// Kernels that know no gradient where they have scores, with a mask of the user's too.
-TEST_CASE("gradients through linear score functions", "[mma]") {
-  using T                 = KA::bhalf_t;
-  int const head_dim      = GENERATE(40, 128, 256);
-  bool const checkerboard = GENERATE(false, true);
-  CAPTURE(head_dim, checkerboard);
+/// Long enough for kernels of five products. Some have warps that know no gradient where they have scores.
+TEST_CASE("gradients through score functions", "[mma]") {
+  enum Kind { linear, linear_and_mask, nonlinear };
+  using T            = KA::bhalf_t;
+  int const head_dim = GENERATE(40, 128, 256);
+  Kind const kind    = GENERATE(linear, linear_and_mask, nonlinear);
+  CAPTURE(head_dim, kind);
   Random random(210);
   auto problem           = random_problem<T>(random, {1, 2, 1, 530, 601, head_dim, head_dim});
   problem.options.causal = true;
   auto const d_out       = random_d_out(random, problem);
-  if (checkerboard) {
+  if (kind == linear_and_mask) {
     HostTensor<bool> const mask("mask", 1, 2, 530, 601);
     for_each_index(1, 2, 530, 601, [&](auto... n) { mask(n...) = Checkerboard()(n...); });
     auto masked         = problem;
     masked.options.mask = mask;
     require_gradients(run_backward(problem, d_out, Incline<float>(), Checkerboard()), masked, d_out, InclineOnHost());
-  } else {
+  } else if (kind == linear) {
     require_gradients(run_backward(problem, d_out, Incline<float>()), problem, d_out, InclineOnHost());
+  } else {
+    require_gradients(run_backward(problem, d_out, Quadratic<float>()), problem, d_out, QuadraticOnHost());
   }
 }
 
