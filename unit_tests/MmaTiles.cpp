@@ -34,6 +34,12 @@ using KA::Impl::MmaTile;
 // TeamPolicy::scratch_size_max, less what alignment takes.
 constexpr std::size_t h100_scratch = 224104, a100_scratch = 158568, old_kokkos_scratch = 40808;
 
+/// Whether so many teams fit on a multiprocessor of an H100, which has 228 KiB for them. Each needs 1 KiB for CUDA,
+/// what Kokkos reduces in, and what alignment takes.
+bool h100_holds(auto const& tile, int teams) {
+  return teams * (tile.scratch_bytes + 1024 + 8 * (tile.team_size + 3) + 128) <= 228 * 1024;
+}
+
 TEMPLATE_TEST_CASE("mma tiles", "[mma][tiles]", MMA_TYPES) {
   int const head_dim = GENERATE(1, 8, 31, 64, 65, 100, 128, 129, 200, 256);
   CAPTURE(head_dim);
@@ -41,7 +47,7 @@ TEMPLATE_TEST_CASE("mma tiles", "[mma][tiles]", MMA_TYPES) {
   MmaTile const tile = choose(h100_scratch);
   REQUIRE(tile.shape >= 0);
   KA::Impl::MmaShape const& shape = KA::Impl::mma_shapes<TestType>[tile.shape];
-  REQUIRE(tile.scratch_bytes * shape.teams <= h100_scratch);
+  REQUIRE(h100_holds(tile, shape.teams));
   REQUIRE(shape.head_columns >= head_dim);
   REQUIRE(tile.value_parts * shape.value_columns >= head_dim);
   REQUIRE((tile.value_parts - 1) * shape.value_columns < head_dim);
@@ -78,7 +84,7 @@ TEMPLATE_TEST_CASE("mma backward tiles", "[mma][tiles]", MMA_TYPES) {
   for (int n = 0; n < tiles.count; ++n) {
     auto const& tile  = tiles.tile[n];
     auto const& shape = KA::Impl::mma_backward_shapes<TestType>[tile.shape];
-    REQUIRE(tile.scratch_bytes * shape.teams <= h100_scratch);
+    REQUIRE(h100_holds(tile, shape.teams));
     REQUIRE(shape.head_columns >= head_dim);
     if (!shape.computes_bias()) REQUIRE(tile.parts * std::max(shape.first_columns, shape.second_columns) >= head_dim);
     REQUIRE(tile.columns % 8 == 0);
@@ -171,6 +177,21 @@ TEMPLATE_TEST_CASE("the kernels that take a sequence's gradients are told by its
       }
     }
   }
+}
+
+TEST_CASE("two teams share a multiprocessor's scratch, of which little is kept back", "[mma][tiles]") {
+  KA::Impl::MmaTileQuery query{64, 64, h100_scratch, {600, 600}};
+  REQUIRE(query.scratch_limit_of(1) == h100_scratch);
+  REQUIRE(query.scratch_limit_of(2) > h100_scratch / 2);
+  // Gradients in float64 take more than half of one team's.
+  auto const tiles = choose_mma_backward_tiles<double>(query, true, true, true, false);
+  REQUIRE(tiles.count == 1);
+  auto const& shape = KA::Impl::mma_backward_shapes<double>[tiles.tile[0].shape];
+  REQUIRE((shape.turns && shape.teams == 2));
+  REQUIRE(h100_holds(tiles.tile[0], 2));
+  query.scratch_limit = 1000;
+  REQUIRE(query.scratch_limit_of(2) <= 1000);
+  REQUIRE(query.scratch_limit_of(32) == 0);
 }
 
 TEST_CASE("packs of swapped rows have places of their own, and those of eight rows hit all banks", "[mma]") {

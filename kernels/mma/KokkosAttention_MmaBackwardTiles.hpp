@@ -54,8 +54,6 @@ struct MmaBackwardShape {
   /// Warps that share keys hand weights over in the place of gradients, which takes a barrier more. In groups, some
   /// have no other use for it meanwhile; long rows leave room for no other.
   KOKKOS_INLINE_FUNCTION constexpr bool exchanges_in_place() const { return groups || head_columns > 128; }
-  /// Many steps are posted at once, and the work item may be noted in scratch. Two teams have no room for that.
-  KOKKOS_INLINE_FUNCTION constexpr bool posts_ahead() const { return teams == 1; }
   /// Of the tile's columns, those of which a warp has scores and gradients.
   KOKKOS_INLINE_FUNCTION constexpr int warp_columns() const { return columns / (groups ? sharing / 2 : sharing); }
 };
@@ -148,11 +146,12 @@ inline constexpr int mma_backward_shape_count = int(std::tuple_size_v<decltype(m
 /// dBias each stage begins with own rows.
 template <Scalar ScalarType>
 struct MmaBackwardLayout {
+  static constexpr int posted = 8;  // steps at once, where it is known how many there are
+
   int own_second, stages, stage_bytes, turned, weights, steps, item, end;
   int own_stage_bytes;           // from own rows to those of the next stage
   int other_second, statistics;  // in a stage
   bool adds_late;                // what warps put down to be turned is used in the next step
-  int posted;                    // steps that are posted at once, where it is known how many there are
   int slots;                     // for steps: those that some warp may still look at, and those that are posted
 
   KOKKOS_INLINE_FUNCTION constexpr explicit MmaBackwardLayout(MmaBackwardShape const& shape) {
@@ -174,7 +173,6 @@ struct MmaBackwardLayout {
     if (shape.computes_bias()) own_stage_bytes = stage_bytes = stages + 2 * other_second;
     turned = weights = steps = item = end = (own_stage_bytes > 0 ? 0 : stages) + shape.stages * stage_bytes;
     adds_late                             = shape.sharing > 1 && !exchanges_products<Arithmetic>;
-    posted                                = shape.posts_ahead() ? 8 : 1;
     slots                                 = posted + (adds_late ? 4 : 2);
     if (!shape.turns) return;
     if constexpr (exchanges_products<Arithmetic>) {
@@ -190,7 +188,7 @@ struct MmaBackwardLayout {
       steps               = weights + numbers * bytes;
     }
     item = steps + slots * int(sizeof(MmaBackwardStep<ScalarType>));
-    end  = item + (shape.posts_ahead() ? int(sizeof(MmaBackwardItem)) : 0);
+    end  = item + int(sizeof(MmaBackwardItem));
   }
 
   KOKKOS_INLINE_FUNCTION constexpr bool pads_statistics() const { return statistics < other_second; }
@@ -278,7 +276,7 @@ constexpr bool add_mma_backward_tiles(MmaBackwardTiles& tiles, MmaTileQuery cons
                             (v_found || !shape.computes_values()) && (bias_found || !shape.computes_bias()))
         continue;
       MmaBackwardTile tile = lay_out_mma_backward_tile<ScalarType>(query, n);
-      if (tile.scratch_bytes > query.scratch_limit / (all_teams ? shape.teams : 1)) continue;
+      if (tile.scratch_bytes > query.scratch_limit_of(all_teams ? shape.teams : 1)) continue;
       tile.lengths        = query.lengths;
       tiles.tile[count++] = tile;
       q_found             = q_found || shape.computes_queries();

@@ -31,11 +31,13 @@ KOKKOS_FORCEINLINE_FUNCTION int warp_lane() {
 }
 
 /// The same number, of which the compiler knows nothing: what is computed from it is not computed before a loop, to
-/// wait for the loop's end in registers that the loop needs.
+/// wait for the loop's end in registers that the loop needs, nor is the number itself computed later.
 template <class T>
 requires(sizeof(T) == 4 || sizeof(T) == 8) KOKKOS_FORCEINLINE_FUNCTION T hidden(T x) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (sizeof(T) == 4)
+  if constexpr (std::is_same_v<T, double>)
+    asm volatile("" : "+d"(x));
+  else if constexpr (sizeof(T) == 4)
     asm volatile("" : "+r"(x));
   else
     asm volatile("" : "+l"(x));

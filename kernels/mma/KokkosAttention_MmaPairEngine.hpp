@@ -21,10 +21,9 @@ namespace KokkosAttention::Impl {
 /// \tparam drops there may be dropout
 /// \tparam scale_is_power see MmaEngine
 template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool drops, bool scale_is_power>
-class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power, false,
-                                            mma_backward_shapes<ScalarType>[shape_number].posts_ahead()> {
-  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power, false,
-                              mma_backward_shapes<ScalarType>[shape_number].posts_ahead()>;
+class MmaPairEngine
+    : public MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power, false, true> {
+  using Base = MmaTurnsEngine<ScalarType, Member, shape_number, in_packs, drops, scale_is_power, false, true>;
   using Base::layout, Base::own_first, Base::own_rows, Base::own_second, Base::other_first, Base::other_second,
       Base::row_blocks, Base::shape, Base::stride;
   using Base::m_arguments, Base::m_gradients, Base::m_lane, Base::m_member, Base::m_row, Base::m_scores;
@@ -70,10 +69,13 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
       T rest = FactorParts(m_arguments.scale).rest;
       apply_factor(m_gradients, rest);
     }
+    Sum own[row_blocks];
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
       Arithmetic::put_turned(m_gradients[b][0], turned(b, m_of_keys), m_lane);
       if (m_of_keys) Arithmetic::put_turned(m_scores[b][0], weights(b), m_lane);
+      // Chosen here: both would wait in registers that the products for dQ need.
+      own[b] = hidden(choose(m_gradients[b][0], m_scores[b][0]));
     }
     Base::wait_for_turn();
     m_member.team_barrier();
@@ -82,10 +84,9 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
     Sum factors[row_blocks][2];
     KOKKOSATTENTION_UNROLL
     for (int b = 0; b < row_blocks; ++b) {
-      Sum const own = choose(m_gradients[b][0], m_scores[b][0]);
       Sum const got = Arithmetic::get_turned(m_of_keys ? turned(b, false) : weights(b), m_lane);
-      factors[b][0] = choose(got, own);
-      factors[b][1] = choose(own, got);
+      factors[b][0] = choose(got, own[b]);
+      factors[b][1] = choose(own[b], got);
     }
     add_product<Arithmetic, stride>(factors, m_of_keys ? other_first() : other_second(), 0, m_lane, m_sum);
   }
@@ -109,6 +110,12 @@ class MmaPairEngine : public MmaTurnsEngine<ScalarType, Member, shape_number, in
       result.value[i] = m_of_keys ? x : y;
     }
     return result;
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION static Sum hidden(Sum sum) {
+    KOKKOSATTENTION_UNROLL
+    for (T& x : sum.value) x = Impl::hidden(x);
+    return sum;
   }
 
   /// The own rows that the warp multiplies.

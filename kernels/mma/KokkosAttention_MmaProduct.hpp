@@ -77,16 +77,31 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
       }
     }
   }
+  // Many products with one left factor: compilers, which are short of registers for long rows, load it right before
+  // them.
+  constexpr bool left_ahead = !Arithmetic::splits && columns > 128 && row_blocks == 1 && column_blocks % 8 == 0 &&
+                              std::is_same_v<FirstBlock, SameForAllWarps>;
   auto const add = [&](auto factors_of, auto products) {
-    KOKKOSATTENTION_UNROLL
-    for (int block = 0; block < columns / Arithmetic::steps; ++block) {
-      typename Arithmetic::Left left[row_blocks];
+    constexpr int last_block = columns / Arithmetic::steps - 1;
+    typename Arithmetic::Left left[row_blocks];
+    [[maybe_unused]] typename Arithmetic::Left next[row_blocks];
+    auto const load = [&](typename Arithmetic::Left(&to)[row_blocks], int block) {
       KOKKOSATTENTION_UNROLL
       for (int b = 0; b < row_blocks; ++b)
-        left[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane, factors_of);
+        to[b] = Arithmetic::left(own + 16 * b * own_stride, own_stride, block, lane, factors_of);
+    };
+    KOKKOSATTENTION_UNROLL
+    for (int block = 0; block <= last_block; ++block) {
+      if (!left_ahead || block == 0) load(left, block);
       auto const add_block = [&] {
         KOKKOSATTENTION_UNROLL
         for (int n = 0; n < column_blocks; n += 2) {
+          if constexpr (left_ahead) {
+            if (n == column_blocks / 2) {
+              if (block < last_block) load(next, block + 1);
+              load_fence();
+            }
+          }
           auto const right = Arithmetic::right_of_columns(other + 8 * n * stride, stride, block, lane, factors_of);
           if constexpr (small_apart) multiply_add_blocks<Arithmetic>(small, n, left, right, SmallProducts());
           multiply_add_blocks<Arithmetic>(result, n, left, right, products);
@@ -99,6 +114,10 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
         }
       }
       add_block();
+      if constexpr (left_ahead) {
+        KOKKOSATTENTION_UNROLL
+        for (int b = 0; b < row_blocks; ++b) left[b] = next[b];
+      }
     }
   };
   if constexpr (small_apart) {

@@ -69,16 +69,15 @@ class MmaQueryTurns {
   }
 
   /// Looks how far the others are, which takes a while.
-  /// \tparam by_all lanes of the warp, each of which remembers it
-  template <bool by_all, class Step>
+  template <class Step>
   KOKKOS_FORCEINLINE_FUNCTION void look(Step const& step, MmaBackwardItem const& item) {
-    if (waits<by_all>() && step.distance != 0) m_seen = published_number(m_arrays.done + item.number + step.distance);
+    if (waits() && step.distance != 0) m_seen = published_number(m_arrays.done + item.number + step.distance);
   }
 
   /// Waits until it is the team's turn. All threads may add after a team barrier.
-  template <bool by_all, class Step>
+  template <class Step>
   KOKKOS_FORCEINLINE_FUNCTION void wait(Step const& step, MmaBackwardItem& item) const {
-    if (!waits<by_all>()) return;
+    if (!waits()) return;
     int const distance        = step.distance;
     unsigned const place      = step.place;
     MmaKnownTurns const known = item.known;
@@ -94,10 +93,7 @@ class MmaQueryTurns {
 
  private:
   /// The first warp and the last one have other things to do.
-  template <bool by_all>
-  KOKKOS_FORCEINLINE_FUNCTION bool waits() const {
-    return m_member.team_rank() == 1 && (by_all || m_lane.number() == 0);
-  }
+  KOKKOS_FORCEINLINE_FUNCTION bool waits() const { return m_member.team_rank() == 1 && m_lane.number() == 0; }
 
   KOKKOS_FORCEINLINE_FUNCTION static Tile keys_after(Sequence const& sequence, Tile tile, int tile_keys, int distance) {
     tile.key_begin += index_t(distance) * tile_keys;

@@ -98,6 +98,18 @@ struct MmaTileQuery {
   MmaLengths lengths = {};
   bool adds_bias     = false;          // forward: and has no other option
   bool single = false, plain = false;  // see BackwardArguments
+
+  /// Of each of so many teams on a multiprocessor. The limit of one leaves out what Kokkos would keep for reductions by
+  /// 1024 threads, of which teams of few warps need little, and 1 KiB that CUDA keeps of every team's (CUDA C++
+  /// Programming Guide, "Compute Capability 8.x").
+  constexpr std::size_t scratch_limit_of(int teams) const {
+    if (teams == 1) return scratch_limit;
+    auto const kept_by_kokkos          = [](int threads) { return std::size_t(8) * (threads + 3); };
+    constexpr std::size_t kept_by_cuda = 1024;
+    std::size_t const share            = (scratch_limit + kept_by_kokkos(1024) + kept_by_cuda) / teams,
+                      kept             = kept_by_kokkos(32) + kept_by_cuda + mma_scratch_alignment;
+    return share < kept ? 0 : Kokkos::min(share - kept, scratch_limit);
+  }
 };
 
 /// A team's tile.
@@ -220,7 +232,7 @@ constexpr MmaTile first_mma_tile(MmaTileQuery const& query, int keys) {
       if (shape.head_columns < query.head_dim || (shape.value_columns < query.value_dim && shape.value_columns < 128))
         continue;
       MmaTile const tile      = lay_out_mma_tile<ScalarType>(query, n);
-      std::size_t const limit = query.scratch_limit / (all_teams ? shape.teams : 1);
+      std::size_t const limit = query.scratch_limit_of(all_teams ? shape.teams : 1);
       if (tile.scratch_bytes > limit) continue;
       return query.adds_bias ? with_copied_bias<ScalarType>(tile, limit) : tile;
     }

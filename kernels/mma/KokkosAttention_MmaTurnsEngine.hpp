@@ -10,7 +10,6 @@
 #include <Kokkos_Core.hpp>
 
 #include <climits>
-#include <type_traits>
 
 /// \file
 /// What backward kernels of five products have in common: teams that own keys compute dK and dV, and add what their
@@ -56,8 +55,8 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   int m_visits = 0;  // of tiles, that have begun
 
  public:
-  /// What is remembered of the search for tiles, if they are posted ahead.
-  using Search = std::conditional_t<shape.posts_ahead(), QuerySearch<int>, void>;
+  /// What is remembered of the search for tiles.
+  using Search = QuerySearch<int>;
 
   static constexpr int most_posted = layout.posted;
 
@@ -84,7 +83,7 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     item().turns  = {-1, 0, 0, 0};
     item().known  = {0, 0};
   }
-  KOKKOS_FORCEINLINE_FUNCTION void remember(QuerySearch<int> const& search) {
+  KOKKOS_FORCEINLINE_FUNCTION void remember(Search const& search) {
     if (!writes_item()) return;
     item().search    = search;
     item().posted    = 0;
@@ -122,21 +121,6 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
       books.posted    = count == 0 ? INT_MAX : posted + count;
       books.last_slot = slot_after(books.last_slot, count);
     }
-  }
-
-  /// The same of one step, if no more are posted ahead.
-  template <class M, class Find, class ArrayOf>
-  KOKKOS_FORCEINLINE_FUNCTION void post_one(M const& mask, Find const& find, ArrayOf const& array_of) {
-    if (!keeps_books()) return;
-    Tile tile             = {};
-    Coverage const covers = find(tile);
-    Step step             = {};
-    step.covers           = static_cast<int>(covers);
-    if (covers != Coverage::none) {
-      describe(step, tile, covers, array_of(m_sequence, tile.head));
-      m_turns.find(step, m_item.turns, m_arguments, m_sequence, tile, mask, own_rows, shape.columns);
-    }
-    if (m_lane.number() == 0) *step_in(next_slot(m_slot)) = step;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION bool next() {
@@ -206,7 +190,8 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
     }
     m_member.team_barrier();
     if constexpr (!passes_on_late) pass_turn_on(shape.warps - 1);
-    m_turns.template look<!shape.posts_ahead()>(step(), item());
+    // Two teams fill each other's waits; and what is seen takes a register.
+    if constexpr (shape.teams == 1) m_turns.look(step(), item());
     ++m_visits;
     m_stage = 1 - m_stage;
     copy_step(next_slot(m_slot));
@@ -216,11 +201,11 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   KOKKOS_FORCEINLINE_FUNCTION void complete_scores() { Base::complete_scores(item().keys); }
 
   /// All threads may add to the step's dQ after a team barrier.
-  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.template wait<!shape.posts_ahead()>(step(), item()); }
+  KOKKOS_FORCEINLINE_FUNCTION void wait_for_turn() { m_turns.wait(step(), item()); }
 
   /// The same of the step before the one that the team is at, if there is one.
   KOKKOS_FORCEINLINE_FUNCTION void await_last_turn() {
-    if (m_visits > 0) m_turns.template wait<!shape.posts_ahead()>(*step_in(last_slot()), item());
+    if (m_visits > 0) m_turns.wait(*step_in(last_slot()), item());
   }
 
   /// Adds sums to the step's dQ.
@@ -323,9 +308,9 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
 
  private:
   /// The thread's. What has been exchanged is kept in a register: compilers would read the hardware's number again in
-  /// every step, which takes longer than what they compute of it.
+  /// every step, which takes longer than what they compute of it. In float64 registers are too few even for that.
   KOKKOS_FORCEINLINE_FUNCTION static MmaLane lane() {
-    return notes_item ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
+    return notes_item && sizeof(T) == 4 ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
   }
 
   /// The first of a tile's rows in the array of sums.

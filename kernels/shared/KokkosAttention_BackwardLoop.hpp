@@ -39,8 +39,7 @@
 /// and one whose teams have one warp to find tiles for all, instead of prefetch. It remembers what it needs of the work
 /// item where it takes no registers:
 ///
-///     Engine::Search                 what is remembered of the search for tiles; void: nothing, and there is
-///                                    engine.post_one(mask, find, array_of), with find(tile), instead of post
+///     Engine::Search                 what is remembered of the search for tiles
 ///     engine.remember(search)
 ///     engine.post(mask, find, array_of)
 ///                                    finds the tile that comes after the next one, and perhaps more, by find(search,
@@ -151,7 +150,7 @@ KOKKOS_FUNCTION void differentiate_tile(Engine& engine, Scores const& scores, M 
 /// Whether an engine keeps what it needs of a work item out of registers.
 template <class Engine>
 concept RemembersItem = requires {
-  requires !std::is_void_v<typename Engine::Search>;
+  typename Engine::Search;
 };
 
 /// One tile, of which the mask lets some pairs through.
@@ -178,17 +177,7 @@ KOKKOS_FUNCTION void backward_tile(Engine& engine, Scores const& scores, M const
 template <ScoreInput input, class Engine, class Scores, Mask M, class DropoutOfWeights, class Search>
 KOKKOS_FUNCTION void visit_tiles(Engine& engine, Scores const& scores, M const& mask, DropoutOfWeights const& dropout,
                                  Sequence const& sequence, Tile const& own, int tile_size, Search search) {
-  auto const find     = [&](Tile& found) { return search.find(mask, sequence, own, tile_size, found); };
-  auto const array_of = [&](Sequence const& of, int head) { return scores.array_of(of, head); };
-  if constexpr (requires { engine.post_one(mask, find, array_of); }) {
-    engine.post_one(mask, find, array_of);
-    for (bool more = engine.next(); more; more = engine.next()) {
-      Coverage const covers = engine.coverage();
-      engine.post_one(mask, find, array_of);
-      backward_tile<input>(engine, scores, mask, dropout, sequence, engine.tile(), covers);
-    }
-    return;
-  }
+  auto const find      = [&](Tile& found) { return search.find(mask, sequence, own, tile_size, found); };
   Tile next            = {};
   Coverage next_covers = find(next);
   while (next_covers != Coverage::none) {
