@@ -25,7 +25,9 @@ namespace KokkosAttention::Impl {
 /// \tparam in_packs all rows can be copied 16 bytes at a time
 /// \tparam scale_is_power the scale is a power of two, as FactorParts say, which is all that own rows are multiplied by
 /// \tparam splits_ahead keys and values come split, see MmaSplitAhead.hpp
-template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power, bool splits_ahead>
+/// \tparam is_quick a score takes little time beside the products
+template <Scalar ScalarType, class Member, int shape_number, bool in_packs, bool scale_is_power, bool splits_ahead,
+          bool is_quick>
 class MmaEngine {
   static_assert(!splits_ahead || (MmaArithmetic<ScalarType>::splits && in_packs));
 
@@ -49,6 +51,10 @@ class MmaEngine {
   static constexpr bool has_two_parts = shape.value_columns <= 64;
   /// With one place for keys and one for values, one arrives while the other is used.
   static constexpr bool copies_values_late = shape.stages == 1;
+
+  /// Rows for which compilers, short of registers, have to be told what to keep and what to load ahead. That takes a few
+  /// more, which kernels whose scores need them do not have.
+  static constexpr bool has_long_rows = sizeof(ScalarType) == 2 && shape.head_columns > 128 && is_quick;
 
   using KeyCopy   = MmaPackCopy<ScalarType, shape.keys, shape.head_columns, head_stride, shape.warps>;
   using ValueCopy = MmaPackCopy<ScalarType, shape.keys, shape.value_columns, value_stride, shape.warps>;
@@ -212,7 +218,7 @@ class MmaEngine {
       KOKKOSATTENTION_UNROLL
       for (int n = 0; n < blocks; ++n) scores[b][n] = Sum{};
     }
-    multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride>(
+    multiply_rows<Arithmetic, shape.head_columns, query_stride, head_stride, has_long_rows>(
         m_scratch + (m_row - m_lane.quad) * query_stride, key_stage(), m_lane, m_arguments.scale, scores);
     if constexpr (puts_factor_off<typename Arithmetic::Exponential>) {
       m_factor = m_arguments.scale;
@@ -287,10 +293,9 @@ class MmaEngine {
   }
 
   /// The thread's. What has been exchanged is kept in a register: compilers would read the hardware's number again for
-  /// every tile. At fewer columns, and in wider types, registers are better used for something else.
+  /// every tile.
   KOKKOS_FORCEINLINE_FUNCTION static MmaLane lane() {
-    constexpr bool kept = sizeof(ScalarType) == 2 && shape.head_columns > 128;
-    return kept ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
+    return has_long_rows ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
   }
   /// Compilers make of a number that they know to be small quicker code at 64 columns (3%), slower code at 128 (1.5%).
   KOKKOS_FORCEINLINE_FUNCTION static int warp_number(Member const& member) {

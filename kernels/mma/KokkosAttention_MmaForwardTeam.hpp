@@ -38,8 +38,9 @@ struct MmaForwardTeam {
   index_t matrices_in_turns;
 
   KOKKOS_FORCEINLINE_FUNCTION void operator()(Member const& member) const {
-    MmaEngine<ScalarType, Member, shape_number, knows_option<DropoutOfWeights>, scale_is_power, splits_ahead> engine(
-        member, arguments, tile);
+    constexpr bool is_quick = Scores::is_quick && never_drops<DropoutOfWeights>;
+    MmaEngine<ScalarType, Member, shape_number, knows_option<DropoutOfWeights>, scale_is_power, splits_ahead, is_quick>
+        engine(member, arguments, tile);
     index_t const items = work_items(arguments, Side::queries, queries()) * tile.value_parts;
     for (index_t n = member.league_rank(); n < items; n += member.league_size()) {
       // Divisions of 64 bits take as long as a part of a short sequence.

@@ -53,10 +53,12 @@ struct SameForAllWarps {};
 
 /// result += own rows * other rows^T, or, if numbers are split, result = factor * own rows * other rows^T
 /// \tparam columns of the rows
+/// \tparam left_ahead left factors are loaded amid the products before theirs; compilers that are short of registers load
+/// them right before
 /// \param first_block first_block(add) calls add() for the first block of steps: where what sums begin with differs
 /// from warp to warp, it branches, sets them, and adds to them
-template <class Arithmetic, int columns, int own_stride, int stride, class T, int row_blocks, int column_blocks,
-          class FirstBlock = SameForAllWarps>
+template <class Arithmetic, int columns, int own_stride, int stride, bool left_ahead = false, class T, int row_blocks,
+          int column_blocks, class FirstBlock = SameForAllWarps>
 KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const* own,
                                                typename Arithmetic::Number const* other, MmaLane lane,
                                                [[maybe_unused]] T factor,
@@ -77,10 +79,8 @@ KOKKOS_FORCEINLINE_FUNCTION void multiply_rows(typename Arithmetic::Number const
       }
     }
   }
-  // Many products with one left factor: compilers, which are short of registers for long rows, load it right before
-  // them.
-  constexpr bool left_ahead = !Arithmetic::splits && columns > 128 && row_blocks == 1 && column_blocks % 8 == 0 &&
-                              std::is_same_v<FirstBlock, SameForAllWarps>;
+  static_assert(!left_ahead ||
+                (!Arithmetic::splits && column_blocks % 4 == 0 && std::is_same_v<FirstBlock, SameForAllWarps>));
   auto const add = [&](auto factors_of, auto products) {
     constexpr int last_block = columns / Arithmetic::steps - 1;
     typename Arithmetic::Left left[row_blocks];
