@@ -52,7 +52,7 @@ class MmaEngine {
   /// With one place for keys and one for values, one arrives while the other is used.
   static constexpr bool copies_values_late = shape.stages == 1;
 
-  /// Rows for which compilers, short of registers, have to be told what to keep and what to load ahead. That takes a few
+  /// Rows for which compilers, short of registers, have to be told what to keep and to load ahead. That takes a few
   /// more, which kernels whose scores need them do not have.
   static constexpr bool has_long_rows = sizeof(ScalarType) == 2 && shape.head_columns > 128 && is_quick;
 

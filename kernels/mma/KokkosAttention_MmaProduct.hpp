@@ -53,8 +53,7 @@ struct SameForAllWarps {};
 
 /// result += own rows * other rows^T, or, if numbers are split, result = factor * own rows * other rows^T
 /// \tparam columns of the rows
-/// \tparam left_ahead left factors are loaded amid the products before theirs; compilers that are short of registers load
-/// them right before
+/// \tparam left_ahead left factors are loaded amid the products before theirs, not right before these
 /// \param first_block first_block(add) calls add() for the first block of steps: where what sums begin with differs
 /// from warp to warp, it branches, sets them, and adds to them
 template <class Arithmetic, int columns, int own_stride, int stride, bool left_ahead = false, class T, int row_blocks,
