@@ -95,7 +95,7 @@ class MmaEngine {
       : m_member(member),
         m_arguments(arguments),
         m_tile(tile),
-        m_lane(lane()),
+        m_lane(has_long_rows ? MmaLane::kept() : MmaLane::here()),
         m_exponential(m_lane),
         m_row(16 * row_blocks * warp_number(member) + m_lane.quad),
         m_scratch(as_shared(static_cast<ScalarType*>(
@@ -292,11 +292,6 @@ class MmaEngine {
     return splits_ahead ? shape.value_columns : m_arguments.value_dim - m_first_column;
   }
 
-  /// The thread's. What has been exchanged is kept in a register: compilers would read the hardware's number again for
-  /// every tile.
-  KOKKOS_FORCEINLINE_FUNCTION static MmaLane lane() {
-    return has_long_rows ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
-  }
   /// Compilers make of a number that they know to be small quicker code at 64 columns (3%), slower code at 128 (1.5%).
   KOKKOS_FORCEINLINE_FUNCTION static int warp_number(Member const& member) {
     return shape.head_columns == 128 ? member.team_rank() : member.team_rank() % shape.warps;

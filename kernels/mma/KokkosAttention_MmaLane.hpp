@@ -19,6 +19,9 @@ struct MmaLane {
 
   KOKKOS_FORCEINLINE_FUNCTION static MmaLane of(int number) { return {number / 4, number % 4}; }
   KOKKOS_FORCEINLINE_FUNCTION static MmaLane here() { return of(warp_lane()); }
+  /// The same in a register: compilers read the hardware's number again wherever it is used in a loop, which takes
+  /// longer than what they compute of it, but not what has been exchanged.
+  KOKKOS_FORCEINLINE_FUNCTION static MmaLane kept() { return of(exchange_lanes(warp_lane(), 0)); }
 };
 
 }  // namespace KokkosAttention::Impl

@@ -307,10 +307,9 @@ class MmaTurnsEngine : public MmaBackwardBase<ScalarType, Member, shape_number, 
   }
 
  private:
-  /// The thread's. What has been exchanged is kept in a register: compilers would read the hardware's number again in
-  /// every step, which takes longer than what they compute of it. In float64 registers are too few even for that.
+  /// The thread's. In float64 registers are too few to keep it.
   KOKKOS_FORCEINLINE_FUNCTION static MmaLane lane() {
-    return notes_item && sizeof(T) == 4 ? MmaLane::of(exchange_lanes(warp_lane(), 0)) : MmaLane::here();
+    return notes_item && sizeof(T) == 4 ? MmaLane::kept() : MmaLane::here();
   }
 
   /// The first of a tile's rows in the array of sums.
